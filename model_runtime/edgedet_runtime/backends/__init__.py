@@ -1,0 +1,1 @@
+"""The digital backends: ONNX Runtime for speed, plain numpy as the oracle."""

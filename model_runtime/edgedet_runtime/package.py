@@ -1,0 +1,146 @@
+"""Packages on disk: read and verified, written, found by name."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edgedet_runtime.errors import PackageRefused, UnknownModel
+from edgedet_runtime.manifest import SCHEMA_VERSION, Manifest, Task
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A verified folder ``models/<name>/<version>/``."""
+
+    folder: Path
+    manifest: Manifest
+    digest: str
+
+    @property
+    def reference(self) -> str:
+        """``name:version``."""
+        return f"{self.manifest.name}:{self.manifest.version}"
+
+    def path(self, file: str) -> Path:
+        """Where one of the manifest's files lies."""
+        return self.folder / file
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A folder that looked like a package and why it was not taken."""
+
+    folder: Path
+    reason: str
+
+
+def load_package(folder: Path) -> Package:
+    """Read a package and check every file's hash.
+
+    Raises:
+        PackageRefused: with the reason; nothing of the package was run.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise PackageRefused(f"{folder}: cannot read {MANIFEST}: {error.strerror}") from error
+    manifest = _parse_manifest(folder, text)
+    for file, expected in manifest.files.items():
+        try:
+            found = file_sha256(folder / file)
+        except OSError as error:
+            raise PackageRefused(f"{folder}: cannot read {file}: {error.strerror}") from error
+        if found != expected:
+            raise PackageRefused(f"{folder}: {file} has sha256 {found[:12]}…, the manifest says {expected[:12]}…")
+    return Package(folder, manifest, manifest.digest)
+
+
+def write_package(folder: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> Package:
+    """Write `contents` and the manifest into a new folder and load it back.
+
+    Raises:
+        PackageRefused: the folder exists (versions are immutable), or `manifest.files` does not fit `contents`.
+    """
+    if folder.exists():
+        raise PackageRefused(f"{folder}: exists already; versions are immutable, raise `version`")
+    if manifest.files != hash_files(contents):
+        raise PackageRefused(f"{folder}: the manifest's files are not those to write")
+    folder.mkdir(parents=True)
+    for name, content in contents.items():
+        (folder / name).write_bytes(content)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    return load_package(folder)
+
+
+def hash_files(contents: Mapping[str, bytes]) -> dict[str, str]:
+    """A manifest's `files` entry for `contents`."""
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
+    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others."""
+    packages: list[Package] = []
+    refusals: list[Refusal] = []
+    for path in sorted(models.glob(f"*/*/{MANIFEST}")):
+        folder = path.parent
+        try:
+            package = load_package(folder)
+        except PackageRefused as refusal:
+            refusals.append(Refusal(folder, str(refusal)))
+            continue
+        if (package.manifest.name, str(package.manifest.version)) != (folder.parent.name, folder.name):
+            refusals.append(Refusal(folder, f"{folder}: the manifest says {package.reference}; rename the folder"))
+            continue
+        packages.append(package)
+    return packages, refusals
+
+
+def find_package(packages: list[Package], task: Task, wanted: str | None) -> Package:
+    """The package for ``name[:version]``; without a version the highest, without a name the task's first.
+
+    Raises:
+        UnknownModel: naming what there is.
+    """
+    of_task = [package for package in packages if package.manifest.task == task]
+    name, _, version = (wanted or "").partition(":")
+    if not name and of_task:
+        name = min(package.manifest.name for package in of_task)
+    matches = [
+        package
+        for package in of_task
+        if package.manifest.name == name and version in ("", str(package.manifest.version))
+    ]
+    if not matches:
+        known = ", ".join(sorted(package.reference for package in of_task)) or "none"
+        raise UnknownModel(f"model: no package {wanted or '(default)'!r} for task {task!r}; there are: {known}")
+    return max(matches, key=lambda package: package.manifest.version)
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _parse_manifest(folder: Path, text: bytes) -> Manifest:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise PackageRefused(f"{folder}: {MANIFEST} is not JSON: {error}") from error
+    schema = content.get("schema_version") if isinstance(content, dict) else None
+    if schema != SCHEMA_VERSION:
+        raise PackageRefused(
+            f"{folder}: {MANIFEST}: schema_version is {schema!r}; this version of edgedet reads {SCHEMA_VERSION}"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PackageRefused(f"{folder}: {MANIFEST}: {field}: {first['msg']}") from error

@@ -1,0 +1,208 @@
+"""A reader of quantized (QDQ) ONNX graphs: layers, their codes, scales and shapes.
+
+The form: uint8 activations, ``DequantizeLinear → operator [→ Relu] → QuantizeLinear`` around every operator,
+int8 weights per output channel with zero point 0, int32 biases; operators that only move codes (Transpose) may
+stand between uint8 tensors.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from edgedet_runtime.errors import GraphUnsupported
+
+WITH_WEIGHTS = frozenset({"Conv", "Gemm"})
+BETWEEN_CODES = frozenset({"Transpose"})
+SUPPORTED = WITH_WEIGHTS | BETWEEN_CODES | {
+    "Add", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Resize", "Sigmoid",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """A tensor between layers; value = scale · (code − zero_point). A float32 output has no scale."""
+
+    name: str
+    shape: tuple[int, ...]
+    scale: np.float32 | None
+    zero_point: int
+
+    @property
+    def is_float(self) -> bool:
+        """Whether the tensor holds float32 values instead of uint8 codes."""
+        return self.scale is None
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Int8 codes (Conv [out, in/group, rows, columns]; Gemm [out, in]), float32 scales [out], int32 bias [out]."""
+
+    codes: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    bias: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operator of the network with all that decides its output codes."""
+
+    name: str
+    op: str
+    inputs: tuple[Codes, ...]
+    output: Codes
+    weights: Weights | None
+    attributes: Mapping[str, Any]
+    relu: bool
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates per photo."""
+        if self.weights is None:
+            return 0
+        spatial = int(np.prod(self.output.shape[2:], dtype=np.int64))
+        return int(self.weights.codes.size) * spatial
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedGraph:
+    """Layers in the graph's order; inputs and outputs of the graph by name."""
+
+    layers: tuple[Layer, ...]
+    inputs: tuple[Codes, ...]
+    outputs: tuple[Codes, ...]
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the whole graph."""
+        return sum(layer.macs for layer in self.layers)
+
+
+def read_quantized_graph(model: onnx.ModelProto) -> QuantizedGraph:
+    """Read a QDQ model (batch 1, static shapes).
+
+    Raises:
+        GraphUnsupported: naming the node and the operator that does not have the form.
+    """
+    return _Reader(model).read()
+
+
+class _Reader:
+    def __init__(self, model: onnx.ModelProto) -> None:
+        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        self.graph = graph
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.producers = {output: node for node in graph.node for output in node.output}
+        self.consumers: dict[str, list[onnx.NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.consumers.setdefault(name, []).append(node)
+        values = [*graph.value_info, *graph.input, *graph.output]
+        self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
+
+    def read(self) -> QuantizedGraph:
+        layers = tuple(self._layers())
+        known = {codes.name: codes for layer in layers for codes in (*layer.inputs, layer.output)}
+        inputs = tuple(self._end(value.name, known) for value in self.graph.input)
+        return QuantizedGraph(layers, inputs, tuple(self._end(value.name, known) for value in self.graph.output))
+
+    def _end(self, name: str, known: Mapping[str, Codes]) -> Codes:
+        if name not in known:
+            raise GraphUnsupported(f"graph input or output {name!r} is not a layer's")
+        return known[name]
+
+    def _layers(self) -> Iterator[Layer]:
+        for node in self.graph.node:
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Relu", "Cast", "Constant"):
+                continue
+            if node.op_type not in SUPPORTED:
+                raise GraphUnsupported(f"node {node.name!r}: operator {node.op_type} is not read")
+            yield self._moved(node) if node.op_type in BETWEEN_CODES else self._computed(node)
+
+    def _moved(self, node: onnx.NodeProto) -> Layer:
+        """A layer that permutes uint8 codes; scale and zero point are its neighbors' business."""
+        source, target = (Codes(name, self.shapes[name], np.float32(1), 0) for name in (node.input[0], node.output[0]))
+        return Layer(node.name, node.op_type, (source,), target, None, _attributes(node), relu=False)
+
+    def _computed(self, node: onnx.NodeProto) -> Layer:
+        attributes = _attributes(node)
+        weights = None
+        names = list(node.input)
+        if node.op_type in WITH_WEIGHTS:
+            weights, names = self._weights(node, attributes), names[:1]
+        elif node.op_type == "Resize":
+            attributes["scales"], names = self._resize_scales(node), names[:1]
+        inputs = tuple(self._operand(node, name) for name in names)
+        output, relu = self._output(node)
+        return Layer(node.name, node.op_type, inputs, output, weights, attributes, relu)
+
+    def _operand(self, node: onnx.NodeProto, name: str) -> Codes:
+        producer = self.producers.get(name)
+        if producer is None or producer.op_type != "DequantizeLinear":
+            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): input {name!r} is not dequantized codes")
+        return self._codes(producer, producer.input[0])
+
+    def _codes(self, node: onnx.NodeProto, name: str) -> Codes:
+        scale, zero_point = self.constants[node.input[1]], self.constants[node.input[2]]
+        if scale.ndim or zero_point.dtype != np.uint8:
+            raise GraphUnsupported(f"node {node.name!r}: activations need a scalar scale and a uint8 zero point")
+        return Codes(name, self.shapes[name], np.float32(scale), int(zero_point))
+
+    def _output(self, node: onnx.NodeProto) -> tuple[Codes, bool]:
+        name, relu = node.output[0], False
+        users = self.consumers.get(name, [])
+        if len(users) == 1 and users[0].op_type == "Relu":
+            name, relu = users[0].output[0], True
+            users = self.consumers.get(name, [])
+        if not users:
+            return Codes(name, self.shapes[name], None, 0), relu
+        if len(users) != 1 or users[0].op_type != "QuantizeLinear":
+            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its output is not quantized")
+        return self._codes(users[0], users[0].output[0]), relu
+
+    def _weights(self, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> Weights:
+        codes, scales = self._dequantized_constant(node, node.input[1])
+        if node.op_type == "Gemm" and not attributes.get("transB", 0):
+            raise GraphUnsupported(f"node {node.name!r} (Gemm): weights must be [out, in] with transB = 1")
+        if len(node.input) > 2:
+            bias = self._dequantized_constant(node, node.input[2])[0].astype(np.int32)
+        else:
+            bias = np.zeros(len(codes), np.int32)
+        return Weights(codes.astype(np.int8), np.broadcast_to(scales, len(codes)).astype(np.float32), bias)
+
+    def _dequantized_constant(self, node: onnx.NodeProto, name: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        producer = self.producers.get(name)
+        if producer is None or producer.op_type != "DequantizeLinear":
+            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): constant {name!r} is not quantized")
+        return self._constant(producer.input[0]), self.constants[producer.input[1]]
+
+    def _constant(self, name: str) -> NDArray[Any]:
+        """A constant, also one stored in 4 bits behind a Cast."""
+        while name not in self.constants:
+            producer = self.producers.get(name)
+            if producer is None or producer.op_type != "Cast":
+                raise GraphUnsupported(f"tensor {name!r} is not a constant")
+            name = producer.input[0]
+        return np.asarray(self.constants[name])
+
+    def _resize_scales(self, node: onnx.NodeProto) -> tuple[int, ...]:
+        scales = self._constant(node.input[2])
+        attributes = _attributes(node)
+        fits = (
+            attributes.get("mode", "nearest") == "nearest"
+            and attributes.get("coordinate_transformation_mode") == "asymmetric"
+            and attributes.get("nearest_mode") == "floor"
+            and bool(np.all(scales == np.rint(scales)))
+        )
+        if not fits:
+            raise GraphUnsupported(f"node {node.name!r} (Resize): only nearest, asymmetric, floor, by whole factors")
+        return tuple(int(scale) for scale in scales)
+
+
+def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    values = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in values.items()}
