@@ -54,8 +54,8 @@ def _conv(layer: Layer, tensors: list[Tensor]) -> Tensor:
     windows = _windows(_centered(tensors[0], layer.inputs[0]), layer)
     # [channels, rows, columns, kernel rows, kernel columns] → [group, positions, taps]
     channels, rows, columns = windows.shape[:3]
-    taps = windows.reshape(group, channels // group, rows * columns, -1).transpose(0, 2, 1, 3)
-    taps = taps.reshape(group, rows * columns, -1)
+    by_channel = windows.reshape(group, channels // group, rows * columns, -1)
+    taps = by_channel.transpose(0, 2, 1, 3).reshape(group, rows * columns, -1)
     kernel = weights.codes.reshape(group, len(weights.codes) // group, -1).astype(np.float64)
     sums = taps @ kernel.transpose(0, 2, 1)
     sums = sums.transpose(0, 2, 1).reshape(1, len(weights.codes), rows, columns)
@@ -76,7 +76,8 @@ def _requantized(sums: NDArray[np.float64], layer: Layer, weights: Weights, chan
     scale = np.float32(_scale(layer.inputs[0])) * weights.scales
     if layer.output.is_float:
         value = total * scale.reshape(shape)
-        return np.maximum(value, np.float32(0)) if layer.relu else value
+        lowest = np.float32(0 if layer.relu else -np.inf)
+        return np.asarray(np.maximum(value, lowest), np.float32)
     return _saturated(total * (scale / _scale(layer.output)).reshape(shape), layer.output.zero_point)
 
 
@@ -188,7 +189,8 @@ def _centered(tensor: Tensor, codes: Codes) -> NDArray[np.float64]:
 
 
 def _saturated(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:
-    return np.clip(np.rint(value) + zero_point, 0, 255).astype(np.uint8)
+    codes: NDArray[np.uint8] = np.clip(np.rint(value) + zero_point, 0, 255).astype(np.uint8)
+    return codes
 
 
 def _weights(layer: Layer) -> Weights:

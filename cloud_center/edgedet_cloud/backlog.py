@@ -1,0 +1,60 @@
+"""How much work waits: pure accounting with the clock passed in; admission and the load told in replies rest on it."""
+
+import math
+from dataclasses import dataclass, field
+
+_TAU_S = 1.0
+_SERVICE_WEIGHT = 0.05
+
+
+@dataclass(slots=True)
+class Backlog:
+    """Work waiting and running, in milliseconds of one worker."""
+
+    workers: int
+    mean_service_ms: float
+    _waiting: dict[int, float] = field(default_factory=dict)
+    _running: dict[int, tuple[float, float]] = field(default_factory=dict)
+    """Call → (expected ms, start in s)."""
+    _utilization: float = 0.0
+    _updated_s: float = 0.0
+
+    def added(self, call: int, expected_ms: float) -> None:
+        """A call waits."""
+        self._waiting[call] = expected_ms
+
+    def started(self, call: int, now_s: float) -> None:
+        """A worker took the call."""
+        self._settle(now_s)
+        self._running[call] = (self._waiting.pop(call, 0.0), now_s)
+
+    def ended(self, call: int, now_s: float) -> None:
+        """The call is done, or was dropped."""
+        self._settle(now_s)
+        self._waiting.pop(call, None)
+        running = self._running.pop(call, None)
+        if running is not None:
+            actual_ms = (now_s - running[1]) * 1000.0
+            self.mean_service_ms += _SERVICE_WEIGHT * (actual_ms - self.mean_service_ms)
+
+    def work_ms(self, now_s: float) -> float:
+        """Waiting and remaining running work, summed; work that overruns its estimate counts nothing more."""
+        running = sum(max(0.0, ms - (now_s - since_s) * 1000.0) for ms, since_s in self._running.values())
+        return sum(self._waiting.values()) + running
+
+    def wait_ms(self, now_s: float) -> float:
+        """A new call's wait for a worker."""
+        if len(self._running) < self.workers and not self._waiting:
+            return 0.0
+        return self.work_ms(now_s) / self.workers
+
+    def utilization(self, now_s: float) -> float:
+        """Share of busy workers, smoothed over a second."""
+        self._settle(now_s)
+        return self._utilization
+
+    def _settle(self, now_s: float) -> None:
+        keep = math.exp(-max(0.0, now_s - self._updated_s) / _TAU_S)
+        busy = min(1.0, len(self._running) / self.workers)
+        self._utilization = busy + (self._utilization - busy) * keep
+        self._updated_s = now_s

@@ -1,0 +1,101 @@
+"""``edgedet-cloud``: starts a cloud center, or asks one how it is."""
+
+import asyncio
+import signal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import grpc
+import structlog
+import typer
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.malloc import keep_freed_memory
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from pydantic import ValidationError
+
+from edgedet_cloud.dataplane import CloudCenter
+from edgedet_cloud.server import serve as serve_center
+from edgedet_cloud.settings import CloudSettings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="An EdgeDet cloud center.")
+log = structlog.get_logger()
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port (default 9000); 0 takes a free one and logs it.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Inference workers (default 1).")] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings.", exists=True)] = None,
+) -> None:
+    """Serve tails over gRPC (Open Inference Protocol v2).
+
+    Flags win over the environment (EDGEDET_CLOUD_…), that over --config, that over the defaults.
+
+    Examples:
+
+      edgedet-cloud serve --port 9000 --threads 4
+
+      edgedet-cloud serve --host 0.0.0.0 --models /srv/models
+    """
+    flags = {"port": port, "host": host, "threads": threads, "models": models}
+    _configure_log()
+    try:
+        settings = load_settings(config, flags)
+        log.info("settings", **settings.model_dump(mode="json"))
+        keep_freed_memory()
+        center = CloudCenter.load(settings.models, settings.threads, settings.max_megapixels)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except RuntimeFault as error:
+        raise typer.BadParameter(str(error)) from error
+    if not center.models:
+        raise typer.BadParameter(f"models: no package below {settings.models}")
+    asyncio.run(_serve(center, settings))
+
+
+@app.command()
+def health(
+    address: Annotated[str, typer.Option(help="HOST:PORT of a cloud.")] = "127.0.0.1:9000",
+    timeout_s: Annotated[float, typer.Option(help="Longest wait.")] = 2.0,
+) -> None:
+    """Exit 0 when a cloud takes calls, 1 when not.
+
+    Example: edgedet-cloud health --address 127.0.0.1:9000
+    """
+    try:
+        with grpc.insecure_channel(address) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            status = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_s).status
+    except grpc.RpcError as error:
+        typer.echo(f"{address}: {error.code().name}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
+    raise typer.Exit(0 if status == health_pb2.HealthCheckResponse.SERVING else 1)
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await serve_center(center, settings.host, settings.port, version("edgedet"), stop, settings.drain_s)
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )

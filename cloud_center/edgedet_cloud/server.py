@@ -1,0 +1,139 @@
+"""The gRPC face: protocol messages in and out, errors to statuses; no logic of its own."""
+
+import asyncio
+import time
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import structlog
+from edgedet_proto import inference_pb2 as pb
+from edgedet_proto import inference_pb2_grpc as pb_grpc
+from edgedet_proto.wire import RECEIVED_KEY, RETRY_KEY, WireError, build_response, parse_request
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from edgedet_cloud.dataplane import CloudCenter
+from edgedet_cloud.errors import BadCall, CloudError, QueueFull
+
+log = structlog.get_logger()
+_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_MESSAGE_SLACK = 1 << 20
+# Edges ping every second to notice a cloud that is gone; the library's default takes that for an attack.
+_OPTIONS = (
+    ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.so_reuseport", 0),
+)
+
+
+class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  (generated code has no types)
+    """Open Inference Protocol v2 on a `CloudCenter`."""
+
+    def __init__(self, center: CloudCenter, version: str) -> None:
+        self._center = center
+        self._version = version
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        """Whether the process answers."""
+        return pb.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        """Whether calls are taken."""
+        return pb.ServerReadyResponse(ready=not self._center.draining)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Whether a model is served."""
+        try:
+            self._center.find(request.name, request.version)
+        except CloudError as error:
+            await self._abort(context, error)
+        return pb.ModelReadyResponse(ready=True)
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: ARG002, N802
+        """Name and version."""
+        return pb.ServerMetadataResponse(name="edgedet-cloud", version=self._version)
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """A model's input and outputs; its boundaries are in its manifest."""
+        try:
+            model = self._center.find(request.name, request.version)
+        except CloudError as error:
+            await self._abort(context, error)
+        manifest = model.package.manifest
+        response = pb.ModelMetadataResponse(
+            name=manifest.name, versions=[str(manifest.version)], platform=f"edgedet-{model.chain.backend_name}"
+        )
+        spec = manifest.input.tensor
+        response.inputs.add(name=spec.name, datatype="UINT8", shape=spec.shape)
+        columns = 6 if manifest.task == "detect" else 2
+        name = "detections" if manifest.task == "detect" else "classes"
+        response.outputs.add(name=name, datatype="FP32", shape=(-1, columns))
+        return response
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Run a tail."""
+        # At once: the edge learns when its upload ended, and measures the link by it.
+        await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
+        remaining_s = context.time_remaining()
+        start_s = time.monotonic()
+        try:
+            call, tensors = parse_request(request)
+            reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
+        except WireError as error:
+            await self._abort(context, BadCall(str(error)))
+        except CloudError as error:
+            await self._abort(context, error)
+        response = build_response(call, replace(reply, load=self._center.load_now()))
+        elapsed_ms = round((time.monotonic() - start_s) * 1000.0, 1)
+        log.info("answered", request_id=call.request_id, model=call.model, boundary=call.boundary, ms=elapsed_ms)
+        return response
+
+    async def _abort(self, context: Any, error: CloudError) -> None:
+        metadata = self._center.load_now().to_metadata()
+        if isinstance(error, QueueFull):
+            metadata = (*metadata, (RETRY_KEY, str(round(error.retry_after_ms))))
+        log.info("refused", code=error.code.name, reason=str(error))
+        context.set_trailing_metadata(metadata)
+        await context.abort(error.code, str(error))
+
+
+def largest_message(center: CloudCenter) -> int:
+    """Bytes of the largest boundary of any package, or of a large photo, and some slack."""
+    sizes = [
+        sum(spec.nbytes for spec in model.chain.live_tensors(k))
+        for model in center.models.values()
+        for k in range(model.chain.segment_count)
+    ]
+    return max([20 << 20, *sizes]) + _MESSAGE_SLACK
+
+
+def create_server(center: CloudCenter, version: str) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    """A server with inference, health and reflection; not yet listening."""
+    limit = largest_message(center)
+    options = (*_OPTIONS, ("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit))
+    server = grpc.aio.server(options=options)
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(center, version), server)
+    health_service = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
+    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, health_service
+
+
+async def serve(center: CloudCenter, host: str, port: int, version: str, stop: asyncio.Event, drain_s: float) -> None:
+    """Serve until `stop` is set, then answer what was accepted."""
+    server, health_service = create_server(center, version)
+    center.start()
+    bound = server.add_insecure_port(f"{host}:{port}")
+    await server.start()
+    for service in ("", _SERVICE):
+        await health_service.set(service, health_pb2.HealthCheckResponse.SERVING)
+    log.info("ready", host=host, port=bound)
+    await stop.wait()
+    log.info("draining")
+    for service in ("", _SERVICE):
+        await health_service.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
+    await center.drain(drain_s)
+    await server.stop(grace=1.0)
+    log.info("stopped")

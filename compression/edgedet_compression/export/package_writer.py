@@ -1,0 +1,151 @@
+"""Writes a quantized network as a package: model.onnx, decoding tables, manifest, model card."""
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.export.model_card import model_card
+from edgedet_compression.quantization.detector_heads import HeadScaling
+from edgedet_compression.quantization.quantize import QuantizedNetwork
+from edgedet_runtime.manifest import (
+    InputSpec,
+    Manifest,
+    Metric,
+    Provenance,
+    SoftmaxDecoding,
+    Task,
+    YoloDecoding,
+    YoloHead,
+)
+from edgedet_runtime.package import Package, hash_files, load_package, write_package
+from edgedet_runtime.quantized_graph import read_quantized_graph
+from edgedet_runtime.segments import find_boundaries, output_specs
+
+TABLES = "decoding.npy"
+CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class PackageText:
+    """What a package says about itself."""
+
+    name: str
+    version: int
+    description: str
+    labels: tuple[str, ...]
+    license: str
+    provenance: Provenance
+
+
+def write_model_package(
+    models: Path,
+    text: PackageText,
+    source: InputSpec,
+    network: QuantizedNetwork,
+    anchors: Sequence[Sequence[tuple[float, float]]] = (),
+    metrics: Sequence[Metric] = (),
+    *,
+    replace: bool = False,
+) -> Package:
+    """Write ``models/<name>/<version>/``; with `anchors` (per output, in input pixels) a detector.
+
+    Raises:
+        BuildRefused: the version exists and `replace` is not set.
+    """
+    folder = models / text.name / str(text.version)
+    refuse_existing(folder, replace=replace)
+    task: Task = "detect" if anchors else "classify"
+    outputs = output_specs(network.model)
+    decoding: YoloDecoding | SoftmaxDecoding = SoftmaxDecoding(tensor=outputs[0].name)
+    contents = {"model.onnx": network.model.SerializeToString()}
+    if anchors:
+        rows = {spec.name: spec.shape[1] for spec in outputs}
+        heads = tuple(
+            _head(spec.name, source.height // rows[spec.name], pairs, scaling)
+            for spec, pairs, scaling in zip(outputs, anchors, network.heads, strict=True)
+        )
+        decoding = YoloDecoding(tables=TABLES, heads=heads)
+        contents[TABLES] = _npy(np.stack([decoding_tables(scaling) for scaling in network.heads]))
+    manifest = Manifest(
+        name=text.name,
+        version=text.version,
+        task=task,
+        description=text.description,
+        labels=text.labels,
+        input=source,
+        outputs=outputs,
+        decoding=decoding,
+        macs=read_quantized_graph(network.model).macs,
+        boundaries=find_boundaries(network.model),
+        license=text.license,
+        provenance=text.provenance,
+        metrics=tuple(metrics),
+        files=hash_files(contents),
+    )
+    return _write(folder, manifest, contents)
+
+
+def refuse_existing(folder: Path, *, replace: bool) -> None:
+    """Version folders are immutable: raise `BuildRefused` where one exists, unless it may be replaced."""
+    if folder.exists() and not replace:
+        raise BuildRefused(f"{folder} exists and versions are immutable: give another --version, or --replace")
+
+
+def with_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
+    """The same package with measured figures in its manifest and card; its digest does not change."""
+    manifest = package.manifest.model_copy(update={"metrics": tuple(metrics)})
+    contents = {name: package.path(name).read_bytes() for name in manifest.files if name != CARD}
+    return _write(package.folder, manifest, contents)
+
+
+def decoding_tables(scaling: HeadScaling) -> npt.NDArray[np.float32]:
+    """Float32 [4, 256]: σ, exp, σ, σ of every code of xy, wh, objectness, classes (computed in float64)."""
+    codes = np.arange(256, dtype=np.float64) - scaling.quantization.zero_point
+    values = np.asarray(scaling.multipliers)[:, None] * scaling.quantization.scale * codes
+    tables = 1 / (1 + np.exp(-values))
+    tables[1] = np.exp(values[1])
+    return tables.astype(np.float32)
+
+
+def _write(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> Package:
+    """Write beside the folder and then change places, so that an interrupted build leaves the old one whole."""
+    card = model_card(manifest, len(contents["model.onnx"])).encode()
+    complete = {**contents, CARD: card}
+    fresh = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    write_package(fresh, manifest.model_copy(update={"files": hash_files(complete)}), complete)
+    if folder.exists():
+        shutil.rmtree(folder)
+    fresh.rename(folder)
+    return load_package(folder)
+
+
+def _head(
+    tensor: str, stride: int, anchors: Sequence[tuple[float, float]], scaling: HeadScaling
+) -> YoloHead:
+    return YoloHead(
+        tensor=tensor,
+        stride=stride,
+        anchors=tuple(anchors),
+        scale=scaling.quantization.scale,
+        zero_point=scaling.quantization.zero_point,
+        multipliers=scaling.multipliers,
+    )
+
+
+def _npy(array: npt.NDArray[np.float32]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def read_model(package: Package) -> onnx.ModelProto:
+    """The package's network."""
+    return onnx.load(package.path("model.onnx"))

@@ -1,0 +1,80 @@
+"""The float network at work, as the baseline beside its int8 package: same input bytes, same suppression."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+
+from edgedet_compression.quantization.input_stem import MAX_CODE, Normalization
+from edgedet_runtime.backends.onnxruntime import session_options
+from edgedet_runtime.detection import Detections, DetectThresholds, suppress
+
+Floats = npt.NDArray[np.float32]
+Anchors = tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """A float ONNX network that takes the runtime's input codes."""
+
+    session: ort.InferenceSession
+    normalization: Normalization
+
+    @classmethod
+    def load(cls, model: onnx.ModelProto, normalization: Normalization) -> Self:
+        """Prepare the network for one thread."""
+        session = ort.InferenceSession(
+            model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+        )
+        return cls(session, normalization)
+
+    def prepare(self, codes: npt.NDArray[np.uint8]) -> Floats:
+        """Codes [1, H, W, 1, 3 or 4] to normalized [1, C, H, W]."""
+        channels = 3 if codes.shape[3] >= 3 else 1
+        mean = np.asarray(self.normalization.mean[:channels], np.float32)
+        std = np.asarray(self.normalization.std[:channels], np.float32)
+        values = (codes[..., :channels].astype(np.float32) / np.float32(MAX_CODE) - mean) / std
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+    def __call__(self, codes: npt.NDArray[np.uint8]) -> list[Floats]:
+        """All outputs for input codes [1, H, W, C]."""
+        name = self.session.get_inputs()[0].name
+        outputs: list[Floats] = self.session.run(None, {name: self.prepare(codes)})
+        return outputs
+
+
+def decode_yolo(
+    maps: list[Floats], anchors: Anchors, input_height: int, thresholds: DetectThresholds
+) -> Detections:
+    """Boxes in input pixels out of raw float head maps [1, anchors·(5 + classes), rows, columns] (YOLOv3)."""
+    parts = [
+        _decode_head(values[0], np.asarray(pairs, np.float32), input_height // values.shape[2], thresholds.score)
+        for values, pairs in zip(maps, anchors, strict=True)
+    ]
+    boxes, scores, labels = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return suppress(boxes, scores, labels, thresholds.iou, thresholds.max_detections)
+
+
+def _decode_head(
+    values: Floats, anchors: Floats, stride: int, threshold: float
+) -> tuple[Floats, Floats, npt.NDArray[np.int64]]:
+    _, rows, columns = values.shape
+    grid = values.reshape(len(anchors), -1, rows * columns).transpose(2, 0, 1)
+    objectness = _sigmoid(grid[:, :, 4])
+    cell, anchor = np.nonzero(objectness > threshold)
+    found = grid[cell, anchor]
+    scores = objectness[cell, anchor][:, None] * _sigmoid(found[:, 5:])
+    which, label = np.nonzero(scores > threshold)
+    cell, anchor, found = cell[which], anchor[which], found[which]
+    origin = np.column_stack([cell % columns, cell // columns]).astype(np.float32)
+    center = (_sigmoid(found[:, :2]) + origin) * np.float32(stride)
+    half = np.exp(found[:, 2:4]) * anchors[anchor] * np.float32(0.5)
+    boxes = np.concatenate([center - half, center + half], axis=1)
+    return boxes, scores[which, label], label.astype(np.int64)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return np.float32(1) / (np.float32(1) + np.exp(-values))

@@ -1,0 +1,119 @@
+"""A float ONNX network to a quantized one, in one call: the order of all steps."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from edgedet_compression.quantization.calibration import calibrate
+from edgedet_compression.quantization.detector_heads import HeadScaling, scale_heads
+from edgedet_compression.quantization.float_graph import FloatGraph, Node, load_float_graph
+from edgedet_compression.quantization.input_stem import MAX_CODE, Normalization, absorb_normalization
+from edgedet_compression.quantization.plan import Plan, plan_steps, quantize_tensors, tensors_to_calibrate
+from edgedet_compression.quantization.patch_statistics import patch_statistics
+from edgedet_compression.quantization.qdq import write_qdq
+from edgedet_compression.quantization.ranges import Quantization
+from edgedet_compression.quantization.rewrites import simplify
+from edgedet_compression.quantization.weights import QuantizedWeights, quantize_weights
+from edgedet_runtime.errors import GraphUnsupported
+
+Photos = Sequence[npt.NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class YoloShape:
+    """Anchors per output of the network, in the order of its outputs, and the number of classes."""
+
+    anchors: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True)
+class QuantizedNetwork:
+    """The QDQ model; `heads` in the order of its outputs, empty for a classifier."""
+
+    model: onnx.ModelProto
+    heads: tuple[HeadScaling, ...]
+
+
+def quantize(
+    model: onnx.ModelProto,
+    photos: Photos,
+    normalization: Normalization,
+    yolo: YoloShape | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> QuantizedNetwork:
+    """Quantize a float network, calibrated on inputs uint8 [1, H, W, C] as `edgedet_runtime.letterbox` makes them.
+
+    With `yolo` the outputs are raw head maps, else one output [1, classes]. `advance` is called twice a photo.
+
+    Raises:
+        GraphUnsupported: naming the operator that stands in the way.
+        SourceUnreadable: not a float network with one image input.
+    """
+    graph = load_float_graph(model)
+    simplify(graph)
+    zero_point = absorb_normalization(graph, normalization)
+    if yolo is None:
+        _end_on_gemm(graph)
+    images = [as_network_reads(photo, zero_point) for photo in photos]
+    heads = scale_heads(graph, images, yolo.anchors, yolo.classes) if yolo else ()
+    given = {graph.input: Quantization(float(np.float32(1 / MAX_CODE)), zero_point)}
+    given |= {name: head.quantization for name, head in zip(graph.outputs, heads, strict=False)}
+    steps = plan_steps(graph)
+    calibration = calibrate(graph, images, tensors_to_calibrate(graph, steps), advance)
+    plan = quantize_tensors(graph, steps, calibration, given)
+    weights = _quantized_weights(graph, plan, images, advance)
+    return QuantizedNetwork(write_qdq(graph, plan, weights), heads)
+
+
+def _quantized_weights(
+    graph: FloatGraph, plan: Plan, images: Sequence[npt.NDArray[np.float32]], advance: Callable[[], None]
+) -> dict[str, QuantizedWeights]:
+    nodes = [step.node for step in plan.steps if step.node.operator in {"Conv", "Gemm"}]
+    found = {}
+    for node, statistics in patch_statistics(graph, nodes, images, advance=advance):
+        weight = graph.constant(node.inputs[1], node)
+        has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+        bias = graph.constant(node.inputs[2], node) if has_bias else np.zeros(len(weight), np.float32)
+        scale = plan.quantizations[node.inputs[0]].scale
+        found[node.name] = quantize_weights(weight, bias, scale, statistics)
+    return found
+
+
+def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArray[np.float32]:
+    """Codes [1, H, W, C] to (q - zero_point)/255 [1, C, H, W]."""
+    centered = photo.astype(np.float32) - np.float32(zero_point)
+    return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
+
+
+def _end_on_gemm(graph: FloatGraph) -> None:
+    """A classifier's logits come out of a fully connected layer; behind a pooled map an identity serves as one."""
+    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) not in {2, 4}:
+        raise GraphUnsupported(
+            f"a classifier needs one output [1, classes]; the network has {len(graph.outputs)}: "
+            f"{', '.join(graph.outputs)}"
+        )
+    output = graph.outputs[0]
+    producer = graph.producer(output)
+    if producer is not None and producer.operator == "Gemm":
+        return
+    shape = graph.shapes[output]
+    classes = int(np.prod(shape[1:]))
+    if len(shape) == 4 and shape[2:] != (1, 1):
+        raise GraphUnsupported(f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]")
+    features = graph.fresh(f"{output}_features")
+    for node in graph.nodes:
+        node.outputs = [features if name == output else name for name in node.outputs]
+        node.inputs = [features if name == output else name for name in node.inputs]
+    if len(shape) == 4:
+        flat = graph.fresh(f"{output}_flat")
+        graph.nodes.append(Node("Flatten", flat, [features], [flat], {"axis": 1}))
+        features = flat
+    weight, bias = graph.fresh(f"{output}_weight"), graph.fresh(f"{output}_bias")
+    graph.constants[weight] = np.eye(classes, dtype=np.float32)
+    graph.constants[bias] = np.zeros(classes, np.float32)
+    graph.nodes.append(Node("Gemm", graph.fresh(f"{output}_logits"), [features, weight, bias], [output], {"transB": 1}))
+    graph.infer_shapes()

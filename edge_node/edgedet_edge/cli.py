@@ -1,0 +1,147 @@
+"""``edgedet-edge``: starts a node."""
+
+import asyncio
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+import uvicorn
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.malloc import keep_freed_memory
+from pydantic import ValidationError
+
+from edgedet_edge.app import create_app
+from edgedet_edge.connection_limits import ConnectionLimits, limited_protocol
+from edgedet_edge.node import EdgeNode
+from edgedet_edge.settings import EdgeSettings, load_settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="An EdgeDet edge node.")
+log = structlog.get_logger()
+
+
+@app.callback()
+def _root() -> None:
+    """An EdgeDet edge node: photos in over HTTP, answers out."""
+
+
+@app.command()
+def serve(
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one and logs it.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    threads: Annotated[int | None, typer.Option(help="Inference workers (default 1).")] = None,
+    cloud: Annotated[list[str] | None, typer.Option(help="A cloud as HOST:PORT; may be repeated.")] = None,
+    redis: Annotated[str | None, typer.Option(help="Registry, e.g. redis://localhost:6379/0.")] = None,
+    placement: Annotated[
+        str | None,
+        typer.Option(help="marginal-cost (default), edge-only, fixed-boundary=K, neurosurgeon or greedy."),
+    ] = None,
+    models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
+    default_model: Annotated[str | None, typer.Option(help="Package for requests that name none.")] = None,
+    backend: Annotated[str | None, typer.Option(help="What runs segments (default onnxruntime).")] = None,
+    forward_photos: Annotated[
+        bool | None, typer.Option("--forward-photos/--keep-photos", help="Whether photos may leave the site.")
+    ] = None,
+    allow_forced_boundary: Annotated[
+        bool | None, typer.Option("--allow-forced-boundary", help="Let requests choose their boundary.")
+    ] = None,
+    deadline_ms: Annotated[float | None, typer.Option(help="Deadline without X-Deadline-Ms (default 1000).")] = None,
+    max_body_mb: Annotated[float | None, typer.Option(help="Largest body (default 20).")] = None,
+    max_megapixels: Annotated[float | None, typer.Option(help="Largest photo (default 40).")] = None,
+    advertise: Annotated[str | None, typer.Option(help="URL that others reach this node by.")] = None,
+    node_id: Annotated[str | None, typer.Option(help="Name in the cluster.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings.", exists=True)] = None,
+) -> None:
+    """Serve photos.
+
+    Flags win over the environment (EDGEDET_EDGE_…), that over --config, that over the defaults.
+
+    Examples:
+
+      edgedet-edge serve --port 8080
+
+      edgedet-edge serve --port 8080 --cloud 10.0.0.5:9000 --redis redis://10.0.0.5:6379/0
+    """
+    flags = {name: value for name, value in locals().items() if name != "config"}
+    if cloud is not None:
+        flags["cloud"] = tuple(cloud)
+    _configure_log()
+    try:
+        settings = load_settings(config, flags)
+        node = EdgeNode.load(settings)
+    except ValidationError as error:
+        raise typer.BadParameter(_first_fault(error)) from error
+    except (RuntimeFault, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
+    log.info("settings", **settings.masked())
+    keep_freed_memory()
+    asyncio.run(_serve(node, settings))
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+async def _serve(node: EdgeNode, settings: EdgeSettings) -> None:
+    listener = socket.create_server((settings.host, settings.port), backlog=1024, reuse_port=False)
+    limits = ConnectionLimits(
+        header_timeout_s=settings.header_timeout_s,
+        body_timeout_s=settings.body_timeout_s,
+        min_body_bytes_s=settings.min_body_kb_s * 1000,
+        max_connections=settings.max_connections,
+    )
+    config = uvicorn.Config(
+        create_app(node),
+        http=limited_protocol(limits),
+        ws="none",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+        server_header=False,
+    )
+    server = _DrainingServer(config, node)
+    port = listener.getsockname()[1]
+    node.listening_on(settings.host, port)
+    await server.serve(sockets=[listener])
+
+
+class _DrainingServer(uvicorn.Server):
+    """On SIGTERM and SIGINT: refuse new photos, answer the accepted ones, then stop."""
+
+    def __init__(self, config: uvicorn.Config, node: EdgeNode) -> None:
+        super().__init__(config)
+        self._node = node
+        self._drain: asyncio.Task[None] | None = None
+
+    def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002  (uvicorn's signature)
+        if self._drain is not None:  # asked twice: at once
+            self.force_exit = sig == signal.SIGINT
+            self.should_exit = True
+            return
+        loop = asyncio.get_running_loop()
+        self._drain = loop.create_task(self._drain_then_exit())
+
+    async def _drain_then_exit(self) -> None:
+        await self._node.drain()
+        self.should_exit = True
+
+
+def _configure_log() -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+
+
+def _first_fault(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"

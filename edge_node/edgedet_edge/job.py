@@ -1,0 +1,100 @@
+"""A photo on its way through the node."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from edgedet_runtime.answer import Answer, Choices, Finisher
+from edgedet_runtime.backend import RunContext, Tensor
+from edgedet_runtime.chain import Chain
+from edgedet_runtime.letterbox import Geometry
+from edgedet_runtime.package import Package
+from edgedet_runtime.photo import Photo, PhotoHeader
+
+from edgedet_edge.measurements import Timing
+from edgedet_runtime.profile import Profile
+
+Placement = Literal["edge", "split", "cloud"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A package with all that answering by it needs."""
+
+    package: Package
+    chain: Chain
+    finisher: Finisher
+    profile: Profile
+
+    @property
+    def segment_count(self) -> int:
+        """N."""
+        return self.chain.segment_count
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer and how it came about."""
+
+    answer: Answer
+    placement: Placement
+    boundary: int
+    reason: str
+    segments: tuple[tuple[int, str, str], ...]
+    """(index, edge or cloud, backend) of each segment."""
+    bytes_sent: int
+    timing: Timing
+    photo: Photo | None = None
+    """The pixels, where the job kept them to draw on."""
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """An accepted photo; owned by one worker or by the event loop at a time, never by both.
+
+    Clocks are `time.monotonic()` in seconds.
+    """
+
+    request_id: str
+    model: ServedModel
+    data: bytes
+    header: PhotoHeader
+    choices: Choices
+    accepted_s: float
+    deadline_s: float
+    answered: "asyncio.Future[Outcome]"
+    forced_boundary: int | None = None
+    keep_photo: bool = False
+
+    boundary: int = 0
+    """Where the inference stands: segments 1…boundary are done."""
+    live: dict[str, Tensor] | None = None
+    """The boundary's live tensors; None until the photo is decoded."""
+    geometry: Geometry | None = None
+    context: RunContext = field(default_factory=RunContext)
+    photo: Photo | None = None
+    queued_s: float = 0.0
+    timing: Timing = field(default_factory=Timing)
+    segments: list[tuple[int, str, str]] = field(default_factory=list)
+    reason: str = ""
+    bytes_sent: int = 0
+    excluded: frozenset[str] = frozenset()
+    """Clouds that this job does not try again."""
+    tail_at_home: bool = False
+    """Whether segments run here after a handover did not bring the answer."""
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether the answer is there already, or nobody waits for it."""
+        return self.answered.done()
+
+    def copy_for_home(self, cloud: str, reason: str) -> "Job":
+        """The same photo at the same boundary, to go on without `cloud`; the first answer of the two wins."""
+        return replace(
+            self,
+            timing=replace(self.timing),
+            segments=list(self.segments),
+            excluded=self.excluded | {cloud},
+            reason=reason,
+            tail_at_home=True,
+        )

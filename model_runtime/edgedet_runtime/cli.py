@@ -1,0 +1,97 @@
+"""``edgedet-models``: look at packages, check them, and write their tails for other inference servers."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.package import Package, load_package, scan_packages
+from edgedet_runtime.repository_export import export_repository
+from edgedet_runtime.verification import verify_package
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at packages, check them, export them.")
+out = Console()
+err = Console(stderr=True)
+
+Models = Annotated[Path, typer.Option(help="Folder of packages.", envvar="EDGEDET_MODELS")]
+
+
+@app.command("list")
+def list_packages(models: Models = Path("models")) -> None:
+    """List packages, their boundaries and their measured figures.
+
+    Example: edgedet-models list --models models
+    """
+    packages, refusals = scan_packages(models)
+    for package in packages:
+        out.print(_description(package))
+        out.print(_boundary_table(package))
+    for refusal in refusals:
+        err.print(f"refused: {refusal.reason}", style="red", highlight=False)
+    if not packages and not refusals:
+        err.print(f"no packages below {models}: a package is a folder NAME/VERSION/ with a manifest.json")
+    raise typer.Exit(1 if refusals or not packages else 0)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")],
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")] = None,
+) -> None:
+    """Check a package: hashes, segments, and that the numpy reference gives the same codes at every boundary.
+
+    Example: edgedet-models verify models/yolov3-tiny-coco/1 photo.jpg
+    """
+    try:
+        package = load_package(folder)
+        compared = verify_package(package, [photo.read_bytes() for photo in photos or []])
+    except (RuntimeFault, OSError) as error:
+        err.print(f"{error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
+    out.print(f"{package.reference}  digest {package.digest[:16]}…  {compared} tensors compared, all codes equal")
+
+
+@app.command("export-repository")
+def export(
+    folder: Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")],
+    target: Annotated[Path, typer.Argument(help="The model repository to write into.")],
+) -> None:
+    """Write the tail behind every boundary as a model repository for Triton, KServe or OpenVINO Model Server.
+
+    Example: edgedet-models export-repository models/yolov3-tiny-coco/1 repository
+    """
+    try:
+        names = export_repository(load_package(folder), target)
+    except (RuntimeFault, OSError) as error:
+        err.print(f"{error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
+    for name in names:
+        out.print(f"{target / name}")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _description(package: Package) -> str:
+    manifest = package.manifest
+    size_mb = sum(package.path(file).stat().st_size for file in manifest.files) / 1e6
+    figures = ", ".join(f"{m.name} {m.value:g}{m.unit} on {m.dataset} (n = {m.n})" for m in manifest.metrics)
+    return (
+        f"[bold]{package.reference}[/bold]  {manifest.task}, {len(manifest.labels)} labels, {size_mb:.1f} MB, "
+        f"{manifest.macs / 1e6:,.0f} million MACs, {manifest.segment_count} segments  {figures}\n"
+        f"digest {package.digest}"
+    )
+
+
+def _boundary_table(package: Package) -> Table:
+    table = Table("k", "live tensors", "bytes", "head share")
+    for boundary in package.manifest.boundaries:
+        tensors = ", ".join(f"{t.name} {'×'.join(map(str, t.shape[1:]))}" for t in boundary.tensors)
+        share = f"{boundary.head_macs / package.manifest.macs:.1%}"
+        table.add_row(str(boundary.k), tensors, f"{boundary.nbytes:,}", share)
+    return table

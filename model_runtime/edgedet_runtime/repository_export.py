@@ -1,0 +1,48 @@
+"""Tails as a model repository: any server of the Open Inference Protocol can then run what an edge hands over."""
+
+from pathlib import Path
+
+import onnx
+
+from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.manifest import TensorSpec
+from edgedet_runtime.package import Package
+from edgedet_runtime.segments import cut
+
+_TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+
+
+def export_repository(package: Package, target: Path) -> list[str]:
+    """Write ``<name>-tail-<k>/{config.pbtxt, <version>/model.onnx}`` for every boundary; the names written.
+
+    Raises:
+        PackageRefused: a model of that name is there already.
+    """
+    manifest = package.manifest
+    model = onnx.load(package.path("model.onnx"))
+    names = []
+    for boundary in manifest.boundaries:
+        _, tail = cut(model, manifest.input, [boundary], manifest.outputs)
+        name = f"{manifest.name}-tail-{boundary.k}"
+        folder = target / name / str(manifest.version)
+        if folder.exists():
+            raise PackageRefused(f"{folder}: exists already; choose an empty repository")
+        folder.mkdir(parents=True)
+        onnx.save(tail.model, folder / "model.onnx")
+        (target / name / "config.pbtxt").write_text(_config(name, tail.inputs, tail.outputs))
+        names.append(name)
+    return names
+
+
+def _config(name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> str:
+    """Triton's model configuration; the other servers read the ONNX file alone."""
+    return (
+        f'name: "{name}"\nbackend: "onnxruntime"\nmax_batch_size: 0\n'
+        + "".join(f"input [{_tensor(spec)}]\n" for spec in inputs)
+        + "".join(f"output [{_tensor(spec)}]\n" for spec in outputs)
+    )
+
+
+def _tensor(spec: TensorSpec) -> str:
+    shape = ", ".join(map(str, spec.shape))
+    return f'{{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} dims: [{shape}] }}'
