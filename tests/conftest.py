@@ -1,0 +1,40 @@
+"""What all tests share: sample photos, packages, and the rule for tests that need data, Docker or qemu."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_MARKERS = ("needs_data", "needs_docker", "needs_qemu")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests with a `needs_…` marker run only when the marker is asked for (`make test-data` and its kin)."""
+    asked = config.getoption("-m") or ""
+    left_out = [item for item in items if any(item.get_closest_marker(m) and m not in asked for m in _MARKERS)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+
+
+@pytest.fixture(scope="session")
+def sample_photos() -> list[Path]:
+    """The committed photos, by name."""
+    photos = sorted((ROOT / "samples" / "photos").glob("*.jpg"))
+    assert photos
+    return photos
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """The committed packages."""
+    return ROOT / "models"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The data sets; a test that asks for them fails where they are missing."""
+    folder = Path(os.environ["EDGEDET_DATA"])
+    assert folder.is_dir(), f"EDGEDET_DATA={folder} is not a folder"
+    return folder
