@@ -61,11 +61,11 @@ class CloudTracker:
         self._wire.set(1.0, now_s)
 
     def sent(self, call: object, now_s: float) -> None:
-        """The wire is free again; of a call that is `gone` nothing is noted."""
+        """The wire is free again. A call that is `gone` or `replied` left it before: then this says nothing new."""
         known = self._calls.get(call)
         if known is not None:
+            self._leave_wire(known, now_s)
             known.sent_s = now_s
-        self._wire.set(0.0, now_s)
 
     def on_own_wire(self, call: object) -> bool:
         """Whether the call has not left us yet: a hedge would not help, the cloud is not to blame."""
@@ -74,7 +74,7 @@ class CloudTracker:
 
     def replied(self, call: object, report: CloudReport, now_s: float) -> None:
         """An answer or a refusal; its report covers all that had reached the cloud when it was written."""
-        self._calls.pop(call, None)
+        self.gone(call, now_s)
         self._report, self._reported_s = report, now_s
         self.probes.heard(now_s)
         rtt_s = (self.round_trip.rtt_ms or 0.0) / 1000.0
@@ -85,8 +85,8 @@ class CloudTracker:
     def gone(self, call: object, now_s: float) -> None:
         """The call failed, timed out or was cancelled."""
         known = self._calls.pop(call, None)
-        if known is not None and known.sending_s is not None and known.sent_s is None:
-            self._wire.set(0.0, now_s)
+        if known is not None:
+            self._leave_wire(known, now_s)
 
     def probe_due(self, now_s: float, nbytes: float) -> bool:
         """Whether a shadow copy of `nbytes` should go there."""
@@ -109,6 +109,10 @@ class CloudTracker:
             mean_service_ms=self._report.mean_service_ms,
             tail_ms=tail_ms,
         )
+
+    def _leave_wire(self, call: _Call, now_s: float) -> None:
+        if call.sending_s is not None and call.sent_s is None:
+            self._wire.set(0.0, now_s)
 
     def _link(self, now_s: float) -> LinkState:
         waiting = [call.nbytes for call in self._calls.values() if call.sending_s is None]

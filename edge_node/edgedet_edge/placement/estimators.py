@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 _TAU_S = 1.0
 _LINK_WEIGHT = 0.3
 _SERVICE_WEIGHT = 0.05
+_FASTEST_BYTES_MS = 1.25e6
+"""10 Gbit/s: on a link that fast the wire time is a small difference of large times and may come out as nothing."""
 _TRUSTED_S = 10.0
 _TRUSTED_WIRE_TIMES = 150.0
 """Three intervals of probing on a slow link."""
@@ -80,7 +82,7 @@ class Bandwidth:
 
     def observe(self, nbytes: float, wire_ms: float, now_s: float) -> None:
         """`nbytes` took `wire_ms`, own queueing, service and round trip left out."""
-        rate = nbytes / max(wire_ms, 1e-3)
+        rate = min(nbytes / max(wire_ms, 1e-3), _FASTEST_BYTES_MS)
         known = self.bytes_ms(now_s)
         self._bytes_ms = rate if known is None else known + _LINK_WEIGHT * (rate - known)
         self._measured_s, self._wire_ms = now_s, wire_ms

@@ -77,8 +77,8 @@ class EdgeState:
 
     @property
     def wait_ms(self) -> float:
-        """A new job's wait for a worker."""
-        if len(self.residual_ms) < self.workers:
+        """A new job's wait for a worker; a queued job that its worker has not taken yet counts against the free ones."""
+        if len(self.residual_ms) + self.waiting < self.workers:
             return 0.0
         return (self.waiting * self.mean_service_ms + sum(self.residual_ms)) / self.workers
 
