@@ -26,21 +26,24 @@ class Backlog:
     def started(self, call: int, now_s: float) -> None:
         """A worker took the call."""
         self._settle(now_s)
-        self._running[call] = (self._waiting.pop(call, 0.0), now_s)
+        self._running[call] = (self._waiting.pop(call), now_s)
 
-    def ended(self, call: int, now_s: float) -> None:
-        """The call is done, or was dropped."""
+    def finished(self, call: int, now_s: float) -> None:
+        """The call's work is done."""
+        self._settle(now_s)
+        _, since_s = self._running.pop(call)
+        self.mean_service_ms += _SERVICE_WEIGHT * ((now_s - since_s) * 1000.0 - self.mean_service_ms)
+
+    def dropped(self, call: int, now_s: float) -> None:
+        """The call's work is not done to its end; how long it took tells nothing."""
         self._settle(now_s)
         self._waiting.pop(call, None)
-        running = self._running.pop(call, None)
-        if running is not None:
-            actual_ms = (now_s - running[1]) * 1000.0
-            self.mean_service_ms += _SERVICE_WEIGHT * (actual_ms - self.mean_service_ms)
+        self._running.pop(call, None)
 
     def work_ms(self, now_s: float) -> float:
         """Waiting and remaining running work, summed; work that overruns its estimate counts nothing more."""
         running = sum(max(0.0, ms - (now_s - since_s) * 1000.0) for ms, since_s in self._running.values())
-        return sum(self._waiting.values()) + running
+        return sum(self._waiting.values(), 0.0) + running
 
     def wait_ms(self, now_s: float) -> float:
         """A new call's wait for a worker."""

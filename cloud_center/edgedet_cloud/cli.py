@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -9,12 +10,13 @@ from typing import Annotated
 import grpc
 import structlog
 import typer
-from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.malloc import keep_freed_memory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import ValidationError
 
 from edgedet_cloud.dataplane import CloudCenter
+from edgedet_cloud.served_model import load_models
+from edgedet_cloud.server import AddressTaken
 from edgedet_cloud.server import serve as serve_center
 from edgedet_cloud.settings import CloudSettings, load_settings
 
@@ -40,21 +42,18 @@ def serve(
 
       edgedet-cloud serve --host 0.0.0.0 --models /srv/models
     """
-    flags = {"port": port, "host": host, "threads": threads, "models": models}
     _configure_log()
+    settings = _settings(config, {"port": port, "host": host, "threads": threads, "models": models})
+    log.info("settings", **settings.model_dump(mode="json"))
+    keep_freed_memory()
+    served = load_models(settings.models)
+    if not served:
+        raise typer.BadParameter(f"models: no package to serve below {settings.models}")
+    center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:
-        settings = load_settings(config, flags)
-        log.info("settings", **settings.model_dump(mode="json"))
-        keep_freed_memory()
-        center = CloudCenter.load(settings.models, settings.threads, settings.max_megapixels)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except RuntimeFault as error:
-        raise typer.BadParameter(str(error)) from error
-    if not center.models:
-        raise typer.BadParameter(f"models: no package below {settings.models}")
-    asyncio.run(_serve(center, settings))
+        asyncio.run(_serve(center, settings))
+    except AddressTaken as error:
+        raise typer.BadParameter(f"port: {error}") from error
 
 
 @app.command()
@@ -80,6 +79,16 @@ def health(
 def main() -> None:
     """Entry point."""
     app()
+
+
+def _settings(config: Path | None, flags: dict[str, object]) -> CloudSettings:
+    try:
+        return load_settings(config, flags)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
 
 
 async def _serve(center: CloudCenter, settings: CloudSettings) -> None:

@@ -6,7 +6,8 @@ CloudError
 ├── DigestDiffers    FAILED_PRECONDITION: the edge has another package under this name
 ├── QueueFull        RESOURCE_EXHAUSTED, with a time after which to try again
 ├── Draining         UNAVAILABLE
-└── Expired          DEADLINE_EXCEEDED: dropped before it cost work
+├── Expired          DEADLINE_EXCEEDED: dropped before it cost work
+└── Faulty           INTERNAL: a fault of ours; the log has the stack trace
 """
 
 from grpc import StatusCode
@@ -15,7 +16,7 @@ from grpc import StatusCode
 class CloudError(Exception):
     """Base; `code` is what the client sees."""
 
-    code = StatusCode.INTERNAL
+    code: StatusCode
 
 
 class BadCall(CloudError):
@@ -53,6 +54,12 @@ class Draining(CloudError):
 
 
 class Expired(CloudError):
-    """The deadline passed, or the client left, before the work began."""
+    """The deadline passed, or the client left, before the work was done."""
 
     code = StatusCode.DEADLINE_EXCEEDED
+
+
+class Faulty(CloudError):
+    """Something that should not happen; the log has the stack trace."""
+
+    code = StatusCode.INTERNAL

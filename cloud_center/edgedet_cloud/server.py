@@ -14,11 +14,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from edgedet_cloud.dataplane import CloudCenter
-from edgedet_cloud.errors import BadCall, CloudError, QueueFull
+from edgedet_cloud.errors import BadCall, CloudError, Faulty, QueueFull
 
 log = structlog.get_logger()
 _SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_LARGEST_PHOTO = 20 << 20
 _MESSAGE_SLACK = 1 << 20
+_OTHER_CALLS = 64
 # Edges ping every second to notice a cloud that is gone; the library's default takes that for an attack.
 _OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 500),
@@ -28,7 +30,11 @@ _OPTIONS = (
 )
 
 
-class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]  (generated code has no types)
+class AddressTaken(Exception):
+    """The address cannot be listened on."""
+
+
+class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
     """Open Inference Protocol v2 on a `CloudCenter`."""
 
     def __init__(self, center: CloudCenter, version: str) -> None:
@@ -76,19 +82,24 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         """Run a tail."""
         # At once: the edge learns when its upload ended, and measures the link by it.
         await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
-        remaining_s = context.time_remaining()
+        try:
+            return await self._answer(request, context.time_remaining())
+        except CloudError as error:
+            await self._abort(context, error)
+        except Exception:
+            log.exception("a call failed", request_id=request.id, model=request.model_name)
+            await self._abort(context, Faulty("the cloud failed; its log tells why"))
+
+    async def _answer(self, request: Any, remaining_s: float | None) -> Any:
         start_s = time.monotonic()
         try:
             call, tensors = parse_request(request)
-            reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
         except WireError as error:
-            await self._abort(context, BadCall(str(error)))
-        except CloudError as error:
-            await self._abort(context, error)
-        response = build_response(call, replace(reply, load=self._center.load_now()))
+            raise BadCall(str(error)) from error
+        reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
         elapsed_ms = round((time.monotonic() - start_s) * 1000.0, 1)
         log.info("answered", request_id=call.request_id, model=call.model, boundary=call.boundary, ms=elapsed_ms)
-        return response
+        return build_response(call, replace(reply, load=self._center.load_now()))
 
     async def _abort(self, context: Any, error: CloudError) -> None:
         metadata = self._center.load_now().to_metadata()
@@ -103,18 +114,20 @@ def largest_message(center: CloudCenter) -> int:
     """Bytes of the largest boundary of any package, or of a large photo, and some slack."""
     sizes = [
         sum(spec.nbytes for spec in model.chain.live_tensors(k))
-        for model in center.models.values()
-        for k in range(model.chain.segment_count)
+        for model in center.models
+        for k in range(model.segment_count)
     ]
-    return max([20 << 20, *sizes]) + _MESSAGE_SLACK
+    return max([_LARGEST_PHOTO, *sizes]) + _MESSAGE_SLACK
 
 
 def create_server(center: CloudCenter, version: str) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """A server with inference, health and reflection; not yet listening."""
     limit = largest_message(center)
     options = (*_OPTIONS, ("grpc.max_receive_message_length", limit), ("grpc.max_send_message_length", limit))
-    server = grpc.aio.server(options=options)
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(center, version), server)
+    # Uploads and health checks count too. Above it the library refuses by itself, before it reads a body.
+    most_calls = center.most_open + _OTHER_CALLS
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most_calls)
+    pb_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(center, version), server)  # type: ignore[no-untyped-call]
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
     reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -122,10 +135,17 @@ def create_server(center: CloudCenter, version: str) -> tuple[grpc.aio.Server, h
 
 
 async def serve(center: CloudCenter, host: str, port: int, version: str, stop: asyncio.Event, drain_s: float) -> None:
-    """Serve until `stop` is set, then answer what was accepted."""
+    """Serve until `stop` is set, then answer what was accepted.
+
+    Raises:
+        AddressTaken: the port is another's.
+    """
     server, health_service = create_server(center, version)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise AddressTaken(f"cannot listen on {host}:{port}") from error
     center.start()
-    bound = server.add_insecure_port(f"{host}:{port}")
     await server.start()
     for service in ("", _SERVICE):
         await health_service.set(service, health_pb2.HealthCheckResponse.SERVING)

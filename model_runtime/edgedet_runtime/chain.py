@@ -5,13 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnx
 
 from edgedet_runtime.backend import Backend, RunContext, Runner, RunResult, Tensor
 from edgedet_runtime.errors import TensorMismatch
 from edgedet_runtime.manifest import Manifest, TensorSpec
 from edgedet_runtime.package import Package
-from edgedet_runtime.segments import Segment, cut
+from edgedet_runtime.segments import Segment, cut, load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,5 +98,5 @@ def prepare_chain(package: Package, backend: Backend) -> Chain:
 def load_segments(package: Package) -> tuple[Segment, ...]:
     """The package's network, cut at the boundaries of its manifest."""
     manifest = package.manifest
-    model = onnx.load(package.path("model.onnx"))
+    model = load_network(package.path("model.onnx"))
     return cut(model, manifest.input, manifest.boundaries, manifest.outputs)

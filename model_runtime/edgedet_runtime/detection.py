@@ -59,7 +59,10 @@ class YoloDecoder:
         Raises:
             PackageRefused: the tables do not have the shape that the decoding needs.
         """
-        tables = np.load(path, allow_pickle=False)
+        try:
+            tables = np.load(path, allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise PackageRefused(f"{path}: is no array file: {error}") from error
         if tables.shape != (len(decoding.heads), 4, 256) or tables.dtype != np.float32:
             raise PackageRefused(f"{path}: tables must be float32 [{len(decoding.heads)}, 4, 256]")
         return cls(decoding, tables, classes)

@@ -157,12 +157,25 @@ class Manifest(_Record):
         )
         if not wanted <= outputs:
             raise ValueError(f"decoding: reads {sorted(wanted - outputs)}, which outputs does not list")
+        self._check_output_shapes()
         needed = {"model.onnx"} | ({self.decoding.tables} if self.decoding.kind == "yolov3" else set())
         if not needed <= self.files.keys():
             raise ValueError(f"files: lacks {sorted(needed - self.files.keys())}")
         if any(path.startswith("/") or ".." in path.split("/") for path in self.files):
             raise ValueError("files: paths must stay inside the package folder")
         return self
+
+    def _check_output_shapes(self) -> None:
+        outputs = {tensor.name: tensor for tensor in self.outputs}
+        if self.decoding.kind == "softmax":
+            logits = outputs[self.decoding.tensor]
+            if (logits.dtype, logits.shape) != ("float32", (1, len(self.labels))):
+                raise ValueError(f"outputs: {logits.name!r} must be float32 [1, {len(self.labels)}], one per label")
+            return
+        for head in self.decoding.heads:
+            codes, least = outputs[head.tensor], len(head.anchors) * (5 + len(self.labels))
+            if codes.dtype != "uint8" or len(codes.shape) != 4 or codes.shape[3] < least:
+                raise ValueError(f"outputs: {head.tensor!r} must be uint8 [1, rows, columns, {least} or more]")
 
     @property
     def segment_count(self) -> int:

@@ -56,6 +56,8 @@ def load_package(folder: Path) -> Package:
             found = file_sha256(folder / file)
         except OSError as error:
             raise PackageRefused(f"{folder}: cannot read {file}: {error.strerror}") from error
+        except ValueError as error:  # a NUL in the name
+            raise PackageRefused(f"{folder}: cannot read {file!r}: {error}") from error
         if found != expected:
             raise PackageRefused(f"{folder}: {file} has sha256 {found[:12]}…, the manifest says {expected[:12]}…")
     return Package(folder, manifest, manifest.digest)
@@ -87,8 +89,9 @@ def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
     """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others."""
     packages: list[Package] = []
     refusals: list[Refusal] = []
-    for path in sorted(models.glob(f"*/*/{MANIFEST}")):
-        folder = path.parent
+    for folder in sorted(models.glob("*/*/")):
+        if not (folder.name.isdecimal() or (folder / MANIFEST).exists()):
+            continue
         try:
             package = load_package(folder)
         except PackageRefused as refusal:
@@ -131,7 +134,7 @@ def file_sha256(path: Path) -> str:
 def _parse_manifest(folder: Path, text: bytes) -> Manifest:
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PackageRefused(f"{folder}: {MANIFEST} is not JSON: {error}") from error
     schema = content.get("schema_version") if isinstance(content, dict) else None
     if schema != SCHEMA_VERSION:

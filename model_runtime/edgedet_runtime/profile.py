@@ -9,6 +9,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import zstandard
+
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backend import RunContext, Tensor
 from edgedet_runtime.chain import Chain
@@ -94,6 +95,13 @@ def measure_profile(chain: Chain, finisher: Finisher) -> Profile:
     choices = finisher.default_choices()
     postprocess_ms, _ = _timed(lambda: finisher.finish(live, geometry, choices))
     return Profile(decode_ms, segment_ms, postprocess_ms, float(len(data)), boundaries)
+
+
+def made_up_tensors(chain: Chain, boundary: int) -> dict[str, Tensor]:
+    """The live tensors of boundary k for the made-up photo: as large and as compressible as a real photo's."""
+    spec = chain.manifest.input
+    tensor, _ = to_input(decode_photo(_made_up_photo()), spec)
+    return chain.run({spec.name: tensor}, stop=boundary)
 
 
 def _run_segment(

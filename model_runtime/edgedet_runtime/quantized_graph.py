@@ -93,7 +93,10 @@ def read_quantized_graph(model: onnx.ModelProto) -> QuantizedGraph:
 
 class _Reader:
     def __init__(self, model: onnx.ModelProto) -> None:
-        graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        try:
+            graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+            raise GraphUnsupported(f"the graph's shapes cannot be told: {error}") from error
         self.graph = graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.producers = {output: node for node in graph.node for output in node.output}
@@ -125,7 +128,7 @@ class _Reader:
 
     def _moved(self, node: onnx.NodeProto) -> Layer:
         """A layer that permutes uint8 codes; scale and zero point are its neighbors' business."""
-        source, target = (Codes(name, self.shapes[name], np.float32(1), 0) for name in (node.input[0], node.output[0]))
+        source, target = (Codes(name, self._shape(name), np.float32(1), 0) for name in (node.input[0], node.output[0]))
         return Layer(node.name, node.op_type, (source,), target, None, _attributes(node), relu=False)
 
     def _computed(self, node: onnx.NodeProto) -> Layer:
@@ -147,10 +150,18 @@ class _Reader:
         return self._codes(producer, producer.input[0])
 
     def _codes(self, node: onnx.NodeProto, name: str) -> Codes:
-        scale, zero_point = self.constants[node.input[1]], self.constants[node.input[2]]
+        if len(node.input) < 3:
+            raise GraphUnsupported(f"node {node.name!r}: activations need a zero point")
+        scale, zero_point = self._constant(node.input[1]), self._constant(node.input[2])
         if scale.ndim or zero_point.dtype != np.uint8:
             raise GraphUnsupported(f"node {node.name!r}: activations need a scalar scale and a uint8 zero point")
-        return Codes(name, self.shapes[name], np.float32(scale), int(zero_point))
+        return Codes(name, self._shape(name), np.float32(scale), int(zero_point))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        shape = self.shapes.get(name, ())
+        if not shape or not all(shape):
+            raise GraphUnsupported(f"tensor {name!r}: its shape must be told in numbers, batch 1")
+        return shape
 
     def _output(self, node: onnx.NodeProto) -> tuple[Codes, bool]:
         name, relu = node.output[0], False
@@ -159,7 +170,7 @@ class _Reader:
             name, relu = users[0].output[0], True
             users = self.consumers.get(name, [])
         if not users:
-            return Codes(name, self.shapes[name], None, 0), relu
+            return Codes(name, self._shape(name), None, 0), relu
         if len(users) != 1 or users[0].op_type != "QuantizeLinear":
             raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its output is not quantized")
         return self._codes(users[0], users[0].output[0]), relu
@@ -178,7 +189,7 @@ class _Reader:
         producer = self.producers.get(name)
         if producer is None or producer.op_type != "DequantizeLinear":
             raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): constant {name!r} is not quantized")
-        return self._constant(producer.input[0]), self.constants[producer.input[1]]
+        return self._constant(producer.input[0]), self._constant(producer.input[1])
 
     def _constant(self, name: str) -> NDArray[Any]:
         """A constant, also one stored in 4 bits behind a Cast."""

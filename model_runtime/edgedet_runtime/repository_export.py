@@ -7,7 +7,7 @@ import onnx
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import TensorSpec
 from edgedet_runtime.package import Package
-from edgedet_runtime.segments import cut
+from edgedet_runtime.segments import cut, load_network
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
 
@@ -19,7 +19,7 @@ def export_repository(package: Package, target: Path) -> list[str]:
         PackageRefused: a model of that name is there already.
     """
     manifest = package.manifest
-    model = onnx.load(package.path("model.onnx"))
+    model = load_network(package.path("model.onnx"))
     names = []
     for boundary in manifest.boundaries:
         _, tail = cut(model, manifest.input, [boundary], manifest.outputs)

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
+from onnx.external_data_helper import uses_external_data
 
 from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.manifest import Boundary, InputSpec, TensorSpec
@@ -27,6 +30,21 @@ class Segment:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     macs: int
+
+
+def load_network(path: Path) -> onnx.ModelProto:
+    """Read a package's network.
+
+    Raises:
+        GraphUnsupported: not an ONNX file, or one with weights in other files, which no hash would cover.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise GraphUnsupported(f"{path}: is no ONNX file") from error
+    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+        raise GraphUnsupported(f"{path}: keeps weights in other files; save it with its weights inside")
+    return model
 
 
 def find_boundaries(model: onnx.ModelProto) -> tuple[Boundary, ...]:
@@ -64,11 +82,15 @@ def cut(
     """Cut the model at the manifest's boundaries into segments 1…N.
 
     Raises:
-        GraphUnsupported: a boundary names a tensor that the graph lacks, or that does not separate it.
+        GraphUnsupported: a boundary names a tensor that the graph lacks or has in another shape, or that does
+            not separate it.
     """
+    graph = read_quantized_graph(model)
     ends = [(source.tensor,), *(boundary.tensors for boundary in boundaries), tuple(outputs)]
-    heads = [0, *(boundary.head_macs for boundary in boundaries), read_quantized_graph(model).macs]
-    cutter = _Cutter(model, {source.name, *(spec.name for spec in outputs)})
+    heads = [0, *(boundary.head_macs for boundary in boundaries), graph.macs]
+    names = {source.name, *(spec.name for spec in outputs)}
+    _check_specs(graph, [spec for specs in ends for spec in specs], names)
+    cutter = _Cutter(model, names)
     return tuple(
         cutter.segment(index, ends[index - 1], ends[index], heads[index] - heads[index - 1])
         for index in range(1, len(ends))
@@ -96,6 +118,19 @@ def _candidates(graph: QuantizedGraph) -> Iterator[Boundary]:
         if head not in best or boundary.nbytes <= best[head].nbytes:
             best[head] = boundary
     yield from best.values()
+
+
+def _check_specs(graph: QuantizedGraph, told: Sequence[TensorSpec], ends: set[str]) -> None:
+    found = {
+        codes.name: _spec(codes, moved=codes.name not in ends)
+        for layer in graph.layers
+        for codes in (*layer.inputs, layer.output)
+    }
+    for spec in told:
+        known = found.get(spec.name)
+        if known != spec:
+            real = f"is {known.dtype} {known.shape}" if known else "is missing"
+            raise GraphUnsupported(f"tensor {spec.name!r} {real} in the graph, {spec.dtype} {spec.shape} is told")
 
 
 def _dominates(other: Boundary, boundary: Boundary) -> bool:

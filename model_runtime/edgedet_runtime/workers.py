@@ -1,5 +1,6 @@
 """Worker threads: they share one set of prepared segments and take jobs from one bounded queue."""
 
+import logging
 import os
 import threading
 import time
@@ -11,11 +12,15 @@ from typing import Generic, TypeVar
 # instead of at the end of the kernel's time slice.
 _NICE = 10
 
+log = logging.getLogger(__name__)
 Work = TypeVar("Work")
 
 
 class WorkerPool(Generic[Work]):
-    """K threads that call `run(job)` for each job, first come first served."""
+    """K threads that call `run(job)` for each job, first come first served.
+
+    `run` sees to its own errors; one that escapes is logged and the worker goes on.
+    """
 
     def __init__(self, threads: int, run: Callable[[Work], None]) -> None:
         self.threads = threads
@@ -54,11 +59,14 @@ class WorkerPool(Generic[Work]):
             self._jobs.appendleft(job)
             self._ready.notify()
 
-    def remove(self, job: Work) -> None:
-        """Take a job out that nobody wants any more; nothing happens if it runs already."""
+    def remove(self, job: Work) -> bool:
+        """Take a job out that nobody wants any more; False if a worker has taken it already."""
         with self._ready:
-            if job in self._jobs:
+            try:
                 self._jobs.remove(job)
+            except ValueError:
+                return False
+            return True
 
     @property
     def waiting(self) -> int:
@@ -70,7 +78,9 @@ class WorkerPool(Generic[Work]):
         return [now_s - since for since in list(self._busy_since.values())]
 
     def _work(self, index: int) -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        thread = threading.get_native_id()
+        # Relative to what the process was started with: a lower value than that would need rights.
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
         while True:
             with self._ready:
                 while not self._jobs and not self._stopping:
@@ -81,5 +91,7 @@ class WorkerPool(Generic[Work]):
                 self._busy_since[index] = time.monotonic()
             try:
                 self._run(job)
+            except Exception:
+                log.exception("a job failed")
             finally:
                 self._busy_since.pop(index, None)

@@ -6,6 +6,7 @@ At boundary 0 one BYTES tensor holds the photo's own bytes. Reply parameters: `q
 the load as of the reply; errors carry the load in their trailing metadata.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Self
@@ -103,6 +104,8 @@ class InferReply:
     service_ms: float | None
     digest: str
     load: CloudLoad | None
+    backend: str = ""
+    """What ran the segments; empty from a foreign server."""
 
 
 _CALL_PARAMETERS = tuple(
@@ -171,7 +174,9 @@ def unpack(tensor: WireTensor, codec: Codec) -> NDArray[Any]:
     dtype = _DTYPES.get(tensor.datatype)
     if dtype is None:
         raise WireError(f"inputs: {tensor.name!r} has datatype {tensor.datatype!r}; known are {', '.join(_DTYPES)}")
-    nbytes = int(np.prod(tensor.shape, dtype=np.int64)) * dtype.itemsize
+    if any(size < 0 for size in tensor.shape):
+        raise WireError(f"inputs: {tensor.name!r} has a negative size in its shape {tensor.shape}")
+    nbytes = math.prod(tensor.shape) * dtype.itemsize
     data = _decompressed(tensor, nbytes) if codec == "zstd" else tensor.data
     if len(data) != nbytes:
         raise WireError(f"inputs: {tensor.name!r} has {len(data)} bytes, its shape {tensor.shape} needs {nbytes}")
@@ -183,6 +188,8 @@ def build_response(call: InferCall, reply: InferReply) -> ModelInferResponse:
     response = ModelInferResponse(model_name=call.model, model_version=call.version, id=call.request_id)
     load = {field.name: getattr(reply.load, field.name) for field in fields(CloudLoad)} if reply.load else {}
     values = {"queue_ms": reply.queue_ms, "service_ms": reply.service_ms, "digest": reply.digest, **load}
+    if reply.backend:
+        values["backend"] = reply.backend
     for name, value in values.items():
         response.parameters[name].CopyFrom(_parameter(value))
     for name, tensor in reply.tensors.items():
@@ -210,7 +217,9 @@ def parse_response(response: ModelInferResponse) -> InferReply:
         queue_ms, service_ms = (float(values[n]) if n in values else None for n in ("queue_ms", "service_ms"))
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"parameters: {error}") from error
-    return InferReply(tensors, queue_ms, service_ms, str(values.get("digest", "")), load)
+    return InferReply(
+        tensors, queue_ms, service_ms, str(values.get("digest", "")), load, str(values.get("backend", ""))
+    )
 
 
 def _load_key(name: str) -> str:
@@ -280,6 +289,6 @@ def _decompressed(tensor: WireTensor, nbytes: int) -> bytes:
         # The frame tells its size; one that tells another, or none, is not even begun.
         if announced != nbytes:
             raise WireError(f"inputs: {tensor.name!r} unpacks to {announced} bytes, its shape needs {nbytes}")
-        return zstandard.ZstdDecompressor().decompress(tensor.data, max_output_size=nbytes)
+        return zstandard.ZstdDecompressor().decompress(tensor.data, max_output_size=nbytes, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise WireError(f"inputs: {tensor.name!r} is not a zstd frame: {error}") from error

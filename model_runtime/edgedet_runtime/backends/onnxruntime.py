@@ -4,9 +4,22 @@ from collections.abc import Sequence
 from functools import cache
 
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from edgedet_runtime.backend import RunContext, RunResult, Tensor
+from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.segments import Segment
+
+# ONNX Runtime's errors have no common base of their own.
+_LOAD_ERRORS = (
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.InvalidProtobuf,
+    ort_errors.NoSuchFile,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
 
 
 class OnnxRuntimeBackend:
@@ -16,11 +29,18 @@ class OnnxRuntimeBackend:
     uses_photo_key = False
 
     def prepare(self, segment: Segment) -> "OnnxRuntimeRunner":
-        """Load the segment's graph with every optimization; weights are kept in the session alone."""
+        """Load the segment's graph with every optimization; weights are kept in the session alone.
+
+        Raises:
+            GraphUnsupported: ONNX Runtime cannot load the segment.
+        """
         _share_arena()
-        session = ort.InferenceSession(
-            segment.model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-        )
+        try:
+            session = ort.InferenceSession(
+                segment.model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
+            )
+        except _LOAD_ERRORS as error:
+            raise GraphUnsupported(f"segment {segment.index}: ONNX Runtime cannot load it: {error}") from error
         return OnnxRuntimeRunner(session, segment)
 
 

@@ -84,7 +84,7 @@ def _requantized(sums: NDArray[np.float64], layer: Layer, weights: Weights, chan
 def _max_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
     # Padding is the lowest code, which never wins over a real one.
     windows = _windows(tensors[0].astype(np.float64), layer)
-    return windows.max(axis=(3, 4)).astype(np.uint8)[np.newaxis]
+    return np.asarray(windows.max(axis=(3, 4))[np.newaxis], np.uint8)
 
 
 def _global_average_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
