@@ -11,6 +11,8 @@ class _Run:
     started_s: float
     edge_ms: float
     decided_s: float
+    dropped: bool = True
+    """Until it is decided on: a request that gets no work says nothing about service times."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class EdgeTracker:
         self._waiting -= 1
 
     def started(self, job: object, now_s: float) -> None:
-        """A worker took the request out of the queue; `decided` follows at once."""
+        """A worker took the request out of the queue; `decided` follows at once, or `ended` if it is dropped."""
         self._waiting -= 1
         self._running[job] = _Run(now_s, self.service.mean_ms, now_s)
         self._busy.set(len(self._running) / self.workers, now_s)
@@ -46,12 +48,13 @@ class EdgeTracker:
     def decided(self, job: object, edge_ms: float, now_s: float) -> None:
         """The running request's plan has `edge_ms` (`Decision.edge_ms`) to go here."""
         run = self._running[job]
-        run.edge_ms, run.decided_s = edge_ms, now_s
+        run.edge_ms, run.decided_s, run.dropped = edge_ms, now_s, False
 
     def ended(self, job: object, now_s: float) -> None:
-        """Its worker is free: answered, handed over or given up."""
+        """Its worker is free: answered, handed over, given up or dropped."""
         run = self._running.pop(job)
-        self.service.observe((now_s - run.started_s) * 1000.0)
+        if not run.dropped:
+            self.service.observe((now_s - run.started_s) * 1000.0)
         self._busy.set(len(self._running) / self.workers, now_s)
 
     def utilization(self, now_s: float) -> float:
