@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from edgedet_edge import schemas
 from edgedet_edge.errors import ClientGone, EdgeFault
 from edgedet_edge.measurements import WINDOW_S
-from edgedet_edge.node import EdgeNode, Outcome
+from edgedet_edge.node import EdgeNode, Reply
 from edgedet_edge.node import Query as PhotoQuery
 from edgedet_edge.problems import MEDIA_TYPE, problem_response
 from edgedet_edge.request_body import FIELD, read_photo
@@ -56,7 +56,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         504: "accepted, but not answered by the deadline",
     }.items()
 }
-_SCOPE_PROBLEMS = {422: _PROBLEMS[422]}
+_SCOPE_PROBLEMS: dict[int | str, dict[str, Any]] = {422: _PROBLEMS[422]}
 
 Scope = Annotated[Literal["node", "cluster"], Query(description="this node, or all in the registry")]
 Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back")]
@@ -175,7 +175,7 @@ async def _answer(request: Request, node: EdgeNode, query: PhotoQuery) -> Respon
     return _json(photo.body, headers=headers)
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Outcome]) -> Outcome:
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Reply:
     """Await `work`, or cancel it when the client leaves: a server does not tell a handler by itself."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))

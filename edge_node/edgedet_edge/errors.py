@@ -11,10 +11,14 @@ EdgeFault
 ├── ClientGone         the client left: nobody reads an answer
 └── CloudFault         a handover that did not work; never leaves the node
     ├── CloudRefused       the cloud said no before any work
-    └── CloudFailed        connection, protocol or time
+    │   └── PackageDiffers     it lacks the package, or has another under its name
+    └── CloudFailed        connection or protocol
+        └── CloudLate          time ran out
 """
 
 from http import HTTPStatus
+
+from edgedet_proto.wire import CloudLoad
 
 
 class EdgeFault(Exception):
@@ -89,8 +93,20 @@ class CloudFault(EdgeFault):
 
 
 class CloudRefused(CloudFault):
-    """The cloud refused before it did any work; it is alive."""
+    """The cloud refused before it did any work; it is alive, and told its load."""
+
+    def __init__(self, message: str, load: CloudLoad | None) -> None:
+        super().__init__(message)
+        self.load = load
+
+
+class PackageDiffers(CloudRefused):
+    """The cloud has no such package, or another under its name."""
 
 
 class CloudFailed(CloudFault):
-    """The connection broke, the protocol was not kept, or time ran out."""
+    """The connection broke, or the protocol was not kept."""
+
+
+class CloudLate(CloudFailed):
+    """The call's deadline passed."""

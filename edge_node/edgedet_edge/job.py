@@ -9,10 +9,11 @@ from edgedet_runtime.backend import RunContext, Tensor
 from edgedet_runtime.chain import Chain
 from edgedet_runtime.letterbox import Geometry
 from edgedet_runtime.package import Package
-from edgedet_runtime.photo import Photo, PhotoHeader
+from edgedet_runtime.photo import PhotoHeader
+from edgedet_runtime.profile import Profile
 
 from edgedet_edge.measurements import Timing
-from edgedet_runtime.profile import Profile
+from edgedet_edge.placement import Policy, Reason
 
 Placement = Literal["edge", "split", "cloud"]
 
@@ -31,6 +32,20 @@ class ServedModel:
         """N."""
         return self.chain.segment_count
 
+    @property
+    def reference(self) -> str:
+        """``name:version``."""
+        return self.package.reference
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRun:
+    """Where segment `index` ran, and on what."""
+
+    index: int
+    where: Literal["edge", "cloud"]
+    backend: str
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -40,12 +55,10 @@ class Outcome:
     placement: Placement
     boundary: int
     reason: str
-    segments: tuple[tuple[int, str, str], ...]
-    """(index, edge or cloud, backend) of each segment."""
+    segments: tuple[SegmentRun, ...]
     bytes_sent: int
     timing: Timing
-    photo: Photo | None = None
-    """The pixels, where the job kept them to draw on."""
+    tail_at_home: bool
 
 
 @dataclass(eq=False, slots=True)
@@ -60,11 +73,10 @@ class Job:
     data: bytes
     header: PhotoHeader
     choices: Choices
+    policy: Policy
     accepted_s: float
     deadline_s: float
     answered: "asyncio.Future[Outcome]"
-    forced_boundary: int | None = None
-    keep_photo: bool = False
 
     boundary: int = 0
     """Where the inference stands: segments 1…boundary are done."""
@@ -72,29 +84,31 @@ class Job:
     """The boundary's live tensors; None until the photo is decoded."""
     geometry: Geometry | None = None
     context: RunContext = field(default_factory=RunContext)
-    photo: Photo | None = None
     queued_s: float = 0.0
     timing: Timing = field(default_factory=Timing)
-    segments: list[tuple[int, str, str]] = field(default_factory=list)
+    segments: list[SegmentRun] = field(default_factory=list)
     reason: str = ""
     bytes_sent: int = 0
     excluded: frozenset[str] = frozenset()
     """Clouds that this job does not try again."""
     tail_at_home: bool = False
     """Whether segments run here after a handover did not bring the answer."""
+    hedge: bool = False
+    """Whether another copy of this job is still under way."""
 
     @property
     def unwanted(self) -> bool:
         """Whether the answer is there already, or nobody waits for it."""
         return self.answered.done()
 
-    def copy_for_home(self, cloud: str, reason: str) -> "Job":
-        """The same photo at the same boundary, to go on without `cloud`; the first answer of the two wins."""
+    def copy_for_home(self, cloud: str, reason: Reason, *, hedge: bool = False) -> "Job":
+        """The same photo at the same boundary, to go on without `cloud`; of two copies the first answer wins."""
         return replace(
             self,
             timing=replace(self.timing),
             segments=list(self.segments),
             excluded=self.excluded | {cloud},
-            reason=reason,
+            reason=reason.value,
             tail_at_home=True,
+            hedge=hedge or self.hedge,
         )

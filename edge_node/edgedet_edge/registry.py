@@ -96,7 +96,7 @@ class Registry:
             log.info("registry answers")
 
 
-def _record(value: bytes) -> NodeRecord:
+def _record(value: bytes | str) -> NodeRecord:
     content = orjson.loads(value)
     # Wall clocks of machines differ by more than a heartbeat now and then; an age is never negative.
     age_s = max(0.0, time.time() - content["sent_s"])

@@ -66,8 +66,10 @@ async def _read_multipart(request: Request, max_bytes: int) -> bytes:
     except (MultiPartException, KeyError) as error:
         reason = error.message if isinstance(error, MultiPartException) else "no boundary in the content type"
         raise BadQuery(f"multipart body: {reason}") from error
-    async with form:
+    try:
         field = form.get(FIELD)
         if not isinstance(field, UploadFile):
             raise BadQuery(f"multipart body: the field {FIELD!r} with a photo is missing")
         return await field.read()
+    finally:
+        await form.close()

@@ -77,7 +77,7 @@ class EdgeState:
 
     @property
     def wait_ms(self) -> float:
-        """A new job's wait for a worker; a queued job that its worker has not taken yet counts against the free ones."""
+        """A new job's wait for a worker; a queued job that no worker has taken yet counts against the free ones."""
         if len(self.residual_ms) + self.waiting < self.workers:
             return 0.0
         return (self.waiting * self.mean_service_ms + sum(self.residual_ms)) / self.workers
@@ -189,8 +189,8 @@ class Decision:
     """Edge work of the plan: the predicted residual of the worker that runs it."""
     reason: Reason
 
-    def leaves_now(self, job: Job) -> str | None:
-        """Address of the cloud to hand over to at once; None: run one more segment here."""
-        if isinstance(self.where, HandOver) and self.where.boundary == job.boundary:
+    def leaves_at(self, boundary: int) -> str | None:
+        """Address of the cloud that a request standing at `boundary` leaves for; None: run one more segment here."""
+        if isinstance(self.where, HandOver) and self.where.boundary == boundary:
             return self.where.cloud
         return None

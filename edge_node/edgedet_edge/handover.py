@@ -1,0 +1,192 @@
+"""Handovers: a job's live tensors go to a cloud; the answer comes back, or the job comes home."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import structlog
+from edgedet_proto.wire import InferReply
+from edgedet_runtime.answer import Answer
+from edgedet_runtime.classification import Classes
+from edgedet_runtime.detection import Detections
+
+from edgedet_edge.cloud_client import CloudClient
+from edgedet_edge.errors import CloudFailed, CloudFault, CloudLate, CloudRefused, PackageDiffers
+from edgedet_edge.execution import Parcel, settle
+from edgedet_edge.job import Job, Outcome, SegmentRun
+from edgedet_edge.measurements import Measurements
+from edgedet_edge.placement import REARM_MS, Reason
+from edgedet_edge.scheduler import Scheduler
+
+log = structlog.get_logger()
+
+
+class Handovers:
+    """Sends parcels; `come_home` queues a job again for the workers here."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        clients: dict[str, CloudClient],
+        measurements: Measurements,
+        come_home: Callable[[Job], None],
+    ) -> None:
+        self._scheduler = scheduler
+        self._clients = clients
+        self._measurements = measurements
+        self._come_home = come_home
+        # One upload at a time: two at once would each take twice as long, and the first answer would come later.
+        self._wires = {address: asyncio.Lock() for address in clients}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, parcel: Parcel) -> None:
+        """In the event loop: send a parcel off."""
+        if parcel.job.unwanted:
+            return
+        task = asyncio.create_task(self._carry(parcel), name=f"handover-{parcel.job.request_id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("handover died", task=task.get_name(), exc_info=task.exception())
+
+    async def stop(self) -> None:
+        """End all calls."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _carry(self, parcel: Parcel) -> None:
+        """Until the answer is there, the job is home again, or nobody wants it any more."""
+        job, address = parcel.job, parcel.cloud
+        start_s = time.monotonic()
+        self._scheduler.handed_over(parcel, address, job.model, parcel.boundary, parcel.nbytes)
+        call = asyncio.create_task(self._call(parcel))
+        hedged = False
+        timer_ms = self._scheduler.hedge_timer_ms(parcel.predicted_ms)
+        try:
+            while not call.done():
+                waited: set[asyncio.Future[Any]] = {call, job.answered}
+                await asyncio.wait(waited, timeout=timer_ms / 1000.0, return_when="FIRST_COMPLETED")
+                if call.done() or job.unwanted:
+                    break
+                may_hedge = self._scheduler.overdue(parcel, address) if not hedged else False
+                if may_hedge:
+                    hedged = True
+                    self._fall_back(job, address, Reason.CLOUD_LATE, hedge=True)
+                timer_ms = REARM_MS if may_hedge is None else 1000.0
+            if not call.done():
+                call.cancel()
+                self._scheduler.dropped(parcel, address)
+                return
+            self._conclude(parcel, call, start_s, hedged=hedged)
+        finally:
+            call.cancel()
+
+    async def _call(self, parcel: Parcel) -> InferReply:
+        client = self._clients[parcel.cloud]
+        uploaded = asyncio.Event()
+        async with self._wires[parcel.cloud]:
+            sending_s = time.monotonic()
+            wire_ms = self._scheduler.sending(parcel, parcel.cloud, parcel.nbytes)
+            left_s = max(parcel.job.deadline_s - sending_s, 0.001)
+
+            def received() -> None:
+                uploaded.set()
+                elapsed_ms = (time.monotonic() - sending_s) * 1000.0 - self._scheduler.rtt_ms(parcel.cloud)
+                self._scheduler.uploaded(parcel.cloud, parcel.nbytes, max(elapsed_ms, 0.0))
+
+            call = asyncio.create_task(client.infer(parcel.message, left_s, received))
+            try:
+                await self._until_sent(call, uploaded, wire_ms)
+            finally:
+                self._scheduler.sent(parcel, parcel.cloud)
+        try:
+            return await call
+        finally:
+            call.cancel()
+
+    @staticmethod
+    async def _until_sent(call: "asyncio.Task[InferReply]", uploaded: asyncio.Event, wire_ms: float | None) -> None:
+        """Until the cloud has it all, or should have: its word takes half a round trip that the wire is free in."""
+        arrived = asyncio.create_task(uploaded.wait())
+        try:
+            timeout_s = None if wire_ms is None else wire_ms / 1000.0
+            await asyncio.wait({arrived, call}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+        except asyncio.CancelledError:
+            call.cancel()
+            raise
+        finally:
+            arrived.cancel()
+
+    def _conclude(self, parcel: Parcel, call: "asyncio.Task[InferReply]", start_s: float, *, hedged: bool) -> None:
+        job, address, scheduler = parcel.job, parcel.cloud, self._scheduler
+        actual_ms = (time.monotonic() - start_s) * 1000.0
+        try:
+            reply = call.result()
+            answer = _answer(reply)
+        except CloudRefused as refusal:
+            scheduler.replied(parcel, address, refusal.load)
+            if isinstance(refusal, PackageDiffers):
+                scheduler.differs(address, job.model)
+            self._failed(job, address, refusal, hedged=hedged)
+        except CloudLate as late:
+            scheduler.dropped(parcel, address)
+            self._failed(job, address, late, hedged=hedged)
+        except CloudFault as fault:
+            scheduler.failed(parcel, address)
+            self._failed(job, address, fault, hedged=hedged)
+        else:
+            scheduler.replied(parcel, address, reply.load)
+            if reply.service_ms is not None:
+                scheduler.answered(
+                    address, job.model, parcel.boundary, reply.service_ms, parcel.predicted_ms, actual_ms
+                )
+            settle(job, _outcome(parcel, answer, reply, actual_ms))
+
+    def _failed(self, job: Job, address: str, fault: CloudFault, *, hedged: bool) -> None:
+        log.info("handover failed", request_id=job.request_id, cloud=address, reason=str(fault))
+        self._measurements.cloud_failed()
+        if not hedged and not job.unwanted:
+            self._fall_back(job, address, Reason.CLOUD_FAILED)
+
+    def _fall_back(self, job: Job, address: str, reason: Reason, *, hedge: bool = False) -> None:
+        """Run the tail at home (or in another cloud, if a worker finds that better)."""
+        self._come_home(job.copy_for_home(address, reason, hedge=hedge))
+
+
+def _answer(reply: InferReply) -> Answer:
+    """What the cloud finished.
+
+    Raises:
+        CloudFailed: a reply without an answer.
+    """
+    if "detections" in reply.tensors and reply.tensors["detections"].shape[1:] == (6,):
+        return Detections.from_rows(reply.tensors["detections"].astype(np.float32))
+    if "classes" in reply.tensors and reply.tensors["classes"].shape[1:] == (2,):
+        return Classes.from_rows(reply.tensors["classes"].astype(np.float32))
+    raise CloudFailed(f"the reply holds {sorted(reply.tensors)}, neither detections [n, 6] nor classes [k, 2]")
+
+
+def _outcome(parcel: Parcel, answer: Answer, reply: InferReply, actual_ms: float) -> Outcome:
+    job = parcel.job
+    queue_ms, service_ms = reply.queue_ms or 0.0, reply.service_ms or 0.0
+    timing = replace(
+        job.timing, cloud_queue=queue_ms, tail=service_ms, transfer=max(0.0, actual_ms - queue_ms - service_ms)
+    )
+    remote = range(parcel.boundary + 1, job.model.segment_count + 1)
+    return Outcome(
+        answer=answer,
+        placement="split" if parcel.boundary else "cloud",
+        boundary=parcel.boundary,
+        reason=parcel.reason,
+        segments=(*job.segments, *(SegmentRun(index, "cloud", reply.backend) for index in remote)),
+        bytes_sent=job.bytes_sent + parcel.nbytes,
+        timing=timing,
+        tail_at_home=job.tail_at_home,
+    )

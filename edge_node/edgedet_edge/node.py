@@ -1,0 +1,331 @@
+"""The data plane: a photo's bytes in, an answer out; knows no HTTP."""
+
+import asyncio
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version as installed_version
+from typing import Any
+
+import structlog
+from edgedet_runtime.answer import Choices, Finisher
+from edgedet_runtime.backend import load_backend
+from edgedet_runtime.chain import prepare_chain
+from edgedet_runtime.detection import Detections, DetectThresholds
+from edgedet_runtime.drawing import draw_detections
+from edgedet_runtime.errors import PackageRefused, UnknownModel
+from edgedet_runtime.manifest import Task
+from edgedet_runtime.package import Package, Refusal, find_package, scan_packages
+from edgedet_runtime.photo import decode_photo, read_header
+from edgedet_runtime.profile import measure_profile
+
+from edgedet_edge.cloud_client import CloudClient
+from edgedet_edge.descriptions import describe_answer, describe_model
+from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBoundaryForbidden
+from edgedet_edge.execution import Execution, Parcel
+from edgedet_edge.handover import Handovers
+from edgedet_edge.job import Job, Outcome, ServedModel
+from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report
+from edgedet_edge.placement import Decision, FixedBoundary, Policy, Reason, parse_policy
+from edgedet_edge.prober import Prober
+from edgedet_edge.registry import NodeRecord, Registry
+from edgedet_edge.scheduler import Scheduler
+from edgedet_edge.settings import EdgeSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a request asks for beside its photo; None: the package's or the node's own choice."""
+
+    task: Task
+    model: str | None = None
+    boundary: int | None = None
+    deadline_ms: float | None = None
+    score_threshold: float | None = None
+    iou_threshold: float | None = None
+    max_detections: int | None = None
+    top_k: int | None = None
+    draw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The answer's document, or the photo with its boxes as JPEG."""
+
+    body: dict[str, Any]
+    drawn: bytes | None = None
+
+
+class EdgeNode:
+    """Models, workers, clouds and measurements of one node; runs in one event loop."""
+
+    def __init__(self, settings: EdgeSettings, models: list[ServedModel], refusals: list[Refusal]) -> None:
+        self.version = installed_version("edgedet")
+        self.max_body_bytes = int(settings.max_body_mb * 1e6)
+        self.draining = False
+        self.measurements = Measurements()
+        self._settings = settings
+        self._models = {model.reference: model for model in models}
+        self._refusals = refusals
+        self._policy: Policy = parse_policy(settings.placement)
+        self._address = settings.advertise
+        self._open = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._scheduler = Scheduler(models, settings.cloud, settings.threads, forward_photos=settings.forward_photos)
+        self._execution = Execution(self._scheduler, settings.threads, settings.max_megapixels, self._leave)
+        self._clients: dict[str, CloudClient] = {}
+        self._handovers: Handovers | None = None
+        self._prober: Prober | None = None
+        self._registry = Registry(settings.redis, settings.node_id, self._report)
+
+    @classmethod
+    def load(cls, settings: EdgeSettings) -> "EdgeNode":
+        """Load every package below the models folder and measure what it costs here.
+
+        Raises:
+            RuntimeFault: there is no package, or not the one that `default_model` names.
+            ValueError: no such placement policy.
+        """
+        packages, refusals = scan_packages(settings.models)
+        for refusal in refusals:
+            log.error("package refused", reason=refusal.reason)
+        if not packages:
+            raise PackageRefused(f"models: no package below {settings.models}; a package is NAME/VERSION/manifest.json")
+        backend = load_backend(settings.backend)
+        models = []
+        for package in packages:
+            chain, finisher = prepare_chain(package, backend), Finisher.load(package)
+            profile = measure_profile(chain, finisher)
+            log.info("package ready", package=package.reference, digest=package.digest, ms=round(profile.total_ms, 1))
+            models.append(ServedModel(package, chain, finisher, profile))
+        node = cls(settings, models, refusals)
+        if settings.default_model:
+            node._check_default(packages)
+        return node
+
+    # Life
+
+    async def start(self) -> None:
+        """Start workers, clients, probes and heartbeats; inside the event loop."""
+        self._clients = {address: CloudClient(address) for address in self._settings.cloud}
+        self._handovers = Handovers(self._scheduler, self._clients, self.measurements, self._come_home)
+        self._prober = Prober(self._scheduler, self._clients, list(self._models.values()))
+        self._execution.start()
+        self._prober.start()
+        self._registry.start()
+
+    def listening_on(self, host: str, port: int) -> None:
+        """The node can be reached there."""
+        self._address = self._settings.advertise or f"http://{host}:{port}"
+        log.info("ready", host=host, port=port, node_id=self._settings.node_id)
+
+    async def drain(self) -> None:
+        """Take no new photos and answer the accepted ones."""
+        self.draining = True
+        log.info("draining", open=self._open)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.drain_s):
+                await self._idle.wait()
+
+    async def stop(self) -> None:
+        """End everything."""
+        self.draining = True
+        await self._registry.stop()
+        if self._prober is not None:
+            await self._prober.stop()
+        if self._handovers is not None:
+            await self._handovers.stop()
+        for client in self._clients.values():
+            await client.close()
+        await asyncio.to_thread(self._execution.stop)
+        log.info("stopped")
+
+    def check_open(self) -> None:
+        """Raise `Draining` when no photos are taken any more."""
+        if self.draining:
+            raise Draining("the node is about to stop; send the photo to another")
+
+    # Photos
+
+    async def infer(self, data: bytes, query: Query, request_id: str) -> Reply:
+        """Answer a photo by its deadline.
+
+        Raises:
+            EdgeFault, RuntimeFault: one of their kinds; cancelling ends the work.
+        """
+        job = self._job(data, query, request_id)
+        decision = self._scheduler.admit(job)
+        self._open += 1
+        self._idle.clear()
+        missed = False
+        try:
+            self._send_on(job, decision)
+            async with asyncio.timeout(job.deadline_s - time.monotonic()):
+                outcome = await job.answered
+        except (TimeoutError, DeadlineMissed) as error:
+            missed = True
+            raise DeadlineMissed(f"no answer within {(job.deadline_s - job.accepted_s) * 1000:.0f} ms") from error
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+            job.answered.cancel()
+            self._execution.remove(job)
+            self._scheduler.ended(missed=missed)
+        self._count(outcome, job)
+        body = describe_answer(job, outcome)
+        if query.draw and isinstance(outcome.answer, Detections):
+            return Reply(body, await asyncio.to_thread(self._draw, job, outcome.answer))
+        return Reply(body)
+
+    def _job(self, data: bytes, query: Query, request_id: str) -> Job:
+        now_s = time.monotonic()
+        header = read_header(data, self._settings.max_megapixels)
+        model = self._find(query.task, query.model)
+        deadline_ms = query.deadline_ms or self._settings.deadline_ms
+        return Job(
+            request_id=request_id,
+            model=model,
+            data=data,
+            header=header,
+            choices=_choices(model, query),
+            policy=self._policy if query.boundary is None else self._forced(model, query.boundary),
+            accepted_s=now_s,
+            deadline_s=now_s + deadline_ms / 1000.0,
+            answered=asyncio.get_running_loop().create_future(),
+        )
+
+    def _find(self, task: Task, wanted: str | None) -> ServedModel:
+        packages = [model.package for model in self._models.values()]
+        default = self._settings.default_model
+        if wanted is None and default and self._models_of(task, default):
+            wanted = default
+        return self._models[find_package(packages, task, wanted).reference]
+
+    def _forced(self, model: ServedModel, boundary: int) -> Policy:
+        if not self._settings.allow_forced_boundary:
+            raise ForcedBoundaryForbidden("boundary: this node does not let clients choose (--allow-forced-boundary)")
+        if boundary > model.segment_count:
+            raise BadQuery(f"boundary: {model.reference} has boundaries 0…{model.segment_count}, got {boundary}")
+        if boundary == 0 and not self._settings.forward_photos:
+            raise ForcedBoundaryForbidden("boundary: photos do not leave this node (--forward-photos)")
+        return FixedBoundary(boundary, Reason.FORCED)
+
+    def _send_on(self, job: Job, decision: Decision) -> None:
+        """To a cloud at once where the photo itself may go and that is best, else to the workers."""
+        cloud = decision.leaves_at(job.boundary)
+        if cloud is None:
+            self._execution.put(job)
+        else:
+            self._leave(self._execution.pack(job, cloud, decision))
+
+    def _leave(self, parcel: Parcel) -> None:
+        assert self._handovers is not None
+        self._handovers.begin(parcel)
+
+    def _come_home(self, job: Job) -> None:
+        """A handover did not bring the answer: the tail runs here, before photos that have not begun."""
+        if not job.unwanted:
+            self._execution.put(job, first=True)
+
+    def _count(self, outcome: Outcome, job: Job) -> None:
+        outcome.timing.total = (time.monotonic() - job.accepted_s) * 1000.0
+        self.measurements.answered(
+            outcome.placement, outcome.boundary, outcome.reason, outcome.bytes_sent, outcome.timing
+        )
+        if outcome.tail_at_home and outcome.placement == "edge":
+            self.measurements.local_tail()
+
+    def _draw(self, job: Job, detections: Detections) -> bytes:
+        photo = decode_photo(job.data, self._settings.max_megapixels)
+        return draw_detections(photo, detections, job.model.package.manifest.labels)
+
+    # Views
+
+    def describe_models(self) -> dict[str, Any]:
+        """`/v1/models`."""
+        return {
+            "models": [self._describe(model) for model in self._models.values()],
+            "refused": {str(refusal.folder): refusal.reason for refusal in self._refusals},
+        }
+
+    def describe_model(self, name: str) -> dict[str, Any]:
+        """`/v1/models/{name}`; raises `UnknownModel`."""
+        for task in ("detect", "classify"):
+            found = self._models_of("detect" if task == "detect" else "classify", name)
+            if found:
+                return self._describe(self._models[found.reference])
+        known = ", ".join(self._models)
+        raise UnknownModel(f"model: no package {name!r}; there are: {known}")
+
+    async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
+        """`/v1/metrics/latency`."""
+        buckets, _ = await self._buckets(cluster)
+        return {
+            "window_s": window_s,
+            "registry": self._registry.status,
+            "placements": latency_report(buckets, window_s),
+        }
+
+    async def offload(self, cluster: bool, window_s: int) -> dict[str, Any]:
+        """`/v1/metrics/offload`."""
+        buckets, _ = await self._buckets(cluster)
+        return {
+            "window_s": window_s,
+            "registry": self._registry.status,
+            **offload_report(buckets, window_s),
+            "clouds": self._scheduler.describe_clouds(),
+        }
+
+    async def cluster(self) -> dict[str, Any]:
+        """`/v1/cluster`."""
+        others = await self._registry.others()
+        edges = [{**self._state(), "age_s": 0.0}, *({**o.state, "age_s": round(o.age_s, 2)} for o in others)]
+        return {"registry": self._registry.status, "edges": sorted(edges, key=lambda edge: str(edge["id"]))}
+
+    async def _buckets(self, cluster: bool) -> tuple[list[Bucket], list[NodeRecord]]:
+        own = list(self.measurements.buckets())
+        others = await self._registry.others() if cluster else []
+        return own + [Bucket.from_json(bucket) for other in others for bucket in other.buckets], others
+
+    def _report(self) -> dict[str, Any]:
+        return {"state": self._state(), "buckets": [bucket.to_json() for bucket in self.measurements.buckets()]}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "id": self._settings.node_id,
+            "address": self._address,
+            **self._scheduler.describe_edge(),
+            "models": {reference: model.package.digest for reference, model in self._models.items()},
+            "clouds": self._scheduler.describe_clouds(),
+        }
+
+    def _describe(self, model: ServedModel) -> dict[str, Any]:
+        is_default = self._find(model.package.manifest.task, None) is model
+        return describe_model(model, is_default=is_default)
+
+    def _models_of(self, task: Task, wanted: str) -> Package | None:
+        try:
+            return find_package([model.package for model in self._models.values()], task, wanted)
+        except UnknownModel:
+            return None
+
+    def _check_default(self, packages: list[Package]) -> None:
+        wanted = self._settings.default_model
+        if not self._models_of("detect", wanted) and not self._models_of("classify", wanted):
+            known = ", ".join(package.reference for package in packages)
+            raise UnknownModel(f"default_model: no package {wanted!r}; there are: {known}")
+
+
+def _choices(model: ServedModel, query: Query) -> Choices:
+    default = model.finisher.default_choices()
+    if isinstance(default, int):
+        return min(query.top_k or default, len(model.package.manifest.labels))
+    return DetectThresholds(
+        default.score if query.score_threshold is None else query.score_threshold,
+        default.iou if query.iou_threshold is None else query.iou_threshold,
+        query.max_detections or default.max_detections,
+    )

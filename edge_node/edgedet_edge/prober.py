@@ -1,0 +1,134 @@
+"""Keeps what is known of a cloud true: round trip, bandwidth, speed and package are measured again when nobody asks.
+
+A probe carries the tensors of a made-up photo, at the boundary of fewest bytes. A copy of a user's request would tell
+the same, but only when there is one: a cloud that came back would stay unknown until then, and photos would travel
+that nobody sent there.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from edgedet_proto.wire import InferCall, build_request
+from edgedet_runtime.profile import made_up_tensors
+
+from edgedet_edge.cloud_client import CloudClient
+from edgedet_edge.errors import CloudFault, CloudRefused, PackageDiffers
+from edgedet_edge.job import ServedModel
+from edgedet_edge.scheduler import Scheduler
+
+log = structlog.get_logger()
+_LOOK_S = 0.1
+# Longer than any link worth using needs for a probe; a cloud that stands still answers within it when it goes on.
+_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Probe:
+    model: ServedModel
+    boundary: int
+    message: Any
+    nbytes: int
+
+
+class Prober:
+    """One task per cloud."""
+
+    def __init__(self, scheduler: Scheduler, clients: dict[str, CloudClient], models: Sequence[ServedModel]) -> None:
+        self._scheduler = scheduler
+        self._clients = clients
+        self._models = models
+        self._probes: dict[str, _Probe] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin, where there are clouds."""
+        if not self._clients:
+            return
+        self._probes = {model.reference: _probe(model) for model in self._models if model.segment_count > 1}
+        self._tasks = [asyncio.create_task(self._watch(client)) for client in self._clients.values()]
+        for task in self._tasks:
+            task.add_done_callback(_tell)
+
+    async def stop(self) -> None:
+        """End all probes."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self, client: CloudClient) -> None:
+        smallest = min((probe.nbytes for probe in self._probes.values()), default=0)
+        while True:
+            if self._scheduler.probe_due(client.address, smallest):
+                await self._ask(client)
+            await asyncio.sleep(_LOOK_S)
+
+    async def _ask(self, client: CloudClient) -> None:
+        """Measure the round trip, then ask for every package that is not known to be the same, or for one that is."""
+        address = client.address
+        self._scheduler.probe_started(address)
+        try:
+            await client.round_trip_ms(_TIMEOUT_S)  # connects, where there is no connection yet
+            self._scheduler.round_trip(address, await client.round_trip_ms(_TIMEOUT_S))
+            wanted = self._scheduler.unverified(address, self._models) or list(self._models[:1])
+            for model in wanted:
+                if model.reference in self._probes:
+                    await self._send(client, self._probes[model.reference])
+        except CloudFault as fault:
+            log.debug("probe failed", cloud=address, reason=str(fault))
+            self._scheduler.failed(fault, address)
+        finally:
+            self._scheduler.probe_ended(address)
+
+    async def _send(self, client: CloudClient, probe: _Probe) -> None:
+        address, scheduler = client.address, self._scheduler
+        scheduler.probe_sending(probe, address, probe.model, probe.boundary, probe.nbytes)
+        start_s = time.monotonic()
+
+        def received() -> None:
+            elapsed_ms = (time.monotonic() - start_s) * 1000.0 - scheduler.rtt_ms(address)
+            scheduler.uploaded(address, probe.nbytes, max(elapsed_ms, 0.0))
+            scheduler.sent(probe, address)
+
+        try:
+            reply = await client.infer(probe.message, _TIMEOUT_S, received)
+        except PackageDiffers as refusal:
+            scheduler.replied(probe, address, refusal.load)
+            if scheduler.differs(address, probe.model):
+                log.warning(
+                    "cloud not used for this package", cloud=address, package=probe.model.reference, reason=str(refusal)
+                )
+        except CloudRefused as refusal:
+            scheduler.replied(probe, address, refusal.load)
+        except CloudFault:
+            scheduler.dropped(probe, address)
+            raise
+        else:
+            scheduler.replied(probe, address, reply.load)
+            if reply.service_ms is not None:
+                scheduler.probed(address, probe.model, probe.boundary, reply.service_ms)
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    """A prober that dies must not do so silently: its cloud would never be used again."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("prober died", exc_info=task.exception())
+
+
+def _probe(model: ServedModel) -> _Probe:
+    boundaries = model.package.manifest.boundaries
+    boundary = min(boundaries, key=lambda b: b.nbytes).k
+    manifest = model.package.manifest
+    call = InferCall(
+        model=manifest.name,
+        version=str(manifest.version),
+        request_id="probe",
+        boundary=boundary,
+        codec="zstd",
+        digest=model.package.digest,
+    )
+    message = build_request(call, list(made_up_tensors(model.chain, boundary).items()))
+    return _Probe(model, boundary, message, sum(len(content) for content in message.raw_input_contents))

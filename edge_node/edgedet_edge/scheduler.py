@@ -1,0 +1,371 @@
+"""Admission and placement on live state: all trackers behind one lock, told by the event loop and the workers alike.
+
+A decision takes some tens of microseconds, so a worker takes the lock and decides by itself; asking the event loop
+would cost it two thread switches at every boundary.
+"""
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from edgedet_proto.wire import CloudLoad
+
+from edgedet_edge.errors import Overloaded
+from edgedet_edge.job import Job, ServedModel
+from edgedet_edge.placement import (
+    AdmissionControl,
+    BreakerState,
+    CloudReport,
+    CloudState,
+    CloudTracker,
+    Decision,
+    EdgeTracker,
+    Hedging,
+    ModelProfile,
+    NodeState,
+    Refused,
+    can_still_finish,
+)
+from edgedet_edge.placement import Job as Standing
+from edgedet_edge.placement.estimators import ServiceTime
+from edgedet_edge.tensors_codec import Codec, predicted_bytes
+
+# What grpc.aio's client costs per call on the event loop, nearly whatever the size (87 to 346 kB).
+_SEND_MS = 0.5
+_PROFILE_REFRESH_S = 0.25
+_SPEED_WEIGHT = 0.1
+# A node without photos probes just often enough that its estimates stay trusted (10 s).
+_IDLE_S, _IDLE_PROBE_S = 2.0, 8.0
+
+
+@dataclass(slots=True)
+class RemotePackage:
+    """What is known of a package at a cloud."""
+
+    same: bool | None = None
+    """Whether its digest is ours; None until the cloud said so."""
+    slowness: float | None = None
+    """Its service time over our own prediction, moving average."""
+
+    def observe(self, predicted_ms: float, service_ms: float) -> None:
+        """A tail took `service_ms` there."""
+        ratio = service_ms / max(predicted_ms, 1e-3)
+        self.slowness = ratio if self.slowness is None else self.slowness + _SPEED_WEIGHT * (ratio - self.slowness)
+
+
+@dataclass(slots=True)
+class _CachedProfile:
+    profile: ModelProfile
+    made_s: float
+
+
+class Scheduler:
+    """The node's trackers; every method takes the lock."""
+
+    def __init__(
+        self, models: Sequence[ServedModel], clouds: Iterable[str], threads: int, *, forward_photos: bool
+    ) -> None:
+        self._lock = threading.Lock()
+        self._rng = Random(0)
+        typical_ms = [model.profile.total_ms for model in models]
+        self._edge = EdgeTracker(threads, ServiceTime(sum(typical_ms) / len(typical_ms)))
+        self._clouds = {address: CloudTracker(address) for address in clouds}
+        self._remote = {(address, m.reference): RemotePackage() for address in self._clouds for m in models}
+        self._admission = AdmissionControl()
+        self._hedging = Hedging()
+        self._forward_photos = forward_photos
+        self._profiles: dict[str, _CachedProfile] = {}
+        self._admitted_s = float("-inf")
+        self._probed_s: dict[str, float] = {}
+
+    # Requests
+
+    def admit(self, job: Job) -> Decision:
+        """Let a photo in, with a first plan.
+
+        Raises:
+            Overloaded: it would probably not be answered by its deadline.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            decision = self._decide(job, now_s, queued=True)
+            deadline_ms = (job.deadline_s - job.accepted_s) * 1000.0
+            verdict = self._admission.admit(decision.latency_ms, deadline_ms, self._rng)
+            if isinstance(verdict, Refused):
+                raise Overloaded(
+                    f"the answer would take about {decision.latency_ms:.0f} ms, the deadline is {deadline_ms:.0f} ms",
+                    verdict.retry_after_s,
+                )
+            self._edge.admitted(now_s)
+            self._admitted_s = now_s
+        return decision
+
+    def ended(self, *, missed: bool) -> None:
+        """An admitted photo was answered, or not by its deadline."""
+        with self._lock:
+            self._admission.ended(missed=missed)
+
+    def queued(self) -> None:
+        """A job waits for a worker."""
+        with self._lock:
+            self._edge.queued()
+
+    def unqueued(self) -> None:
+        """A waiting job was taken out of the queue again."""
+        with self._lock:
+            self._edge.unqueued()
+
+    def started(self, job: Job) -> bool:
+        """A worker took the job; whether anything that can be done meets its deadline."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._edge.started(job, now_s)
+            return not job.unwanted and can_still_finish(self._standing(job, now_s), self._state(job.model, now_s))
+
+    def finished(self, job: Job) -> None:
+        """The worker is free again."""
+        with self._lock:
+            self._edge.ended(job, time.monotonic())
+
+    def decide(self, job: Job) -> Decision:
+        """Where a running job goes on."""
+        now_s = time.monotonic()
+        with self._lock:
+            decision = self._decide(job, now_s, queued=False)
+            self._edge.decided(job, decision.edge_ms, now_s)
+        return decision
+
+    def codec(self, address: str, model: ServedModel, boundary: int) -> Codec:
+        """Raw or zstd, whichever should be there sooner over the cloud's link; a photo goes as it is."""
+        if boundary == 0:
+            return "raw"
+        with self._lock:
+            bandwidth = self._clouds[address].bandwidth.bytes_ms(time.monotonic())
+        return predicted_bytes(model.profile.boundaries[boundary - 1], bandwidth)[0]
+
+    # Handovers; a `call` is any object that stands for one
+
+    def handed_over(self, call: object, address: str, model: ServedModel, boundary: int, nbytes: int) -> None:
+        """A call waits for the wire."""
+        with self._lock:
+            self._clouds[address].queued(call, nbytes, self._tail_ms(address, model, boundary))
+            self._hedging.handed_over()
+
+    def sending(self, call: object, address: str, nbytes: int) -> float | None:
+        """The call has the wire; how long it should need it, None where that is unknown."""
+        now_s = time.monotonic()
+        with self._lock:
+            cloud = self._clouds[address]
+            cloud.sending(call, now_s)
+            bandwidth = cloud.bandwidth.bytes_ms(now_s)
+            return nbytes / bandwidth if bandwidth else None
+
+    def sent(self, call: object, address: str) -> None:
+        """The wire is free for the next call."""
+        with self._lock:
+            self._clouds[address].sent(call, time.monotonic())
+
+    def uploaded(self, address: str, nbytes: int, wire_ms: float) -> None:
+        """The cloud had all bytes after `wire_ms`, round trip left out."""
+        with self._lock:
+            self._clouds[address].bandwidth.observe(nbytes, wire_ms, time.monotonic())
+
+    def round_trip(self, address: str, rtt_ms: float) -> None:
+        """An empty call took `rtt_ms`."""
+        with self._lock:
+            self._clouds[address].round_trip.observe(rtt_ms)
+
+    def rtt_ms(self, address: str) -> float:
+        """The round trip's estimate; 0 while unknown."""
+        with self._lock:
+            return self._clouds[address].round_trip.rtt_ms or 0.0
+
+    def replied(self, call: object, address: str, load: CloudLoad | None) -> None:
+        """An answer, or a refusal: the cloud is alive."""
+        now_s = time.monotonic()
+        with self._lock:
+            cloud = self._clouds[address]
+            if load is None:
+                cloud.gone(call, now_s)
+                cloud.probes.heard(now_s)
+            else:
+                backlog_ms = load.backlog_ms / max(load.workers, 1)
+                report = CloudReport(backlog_ms, load.utilization, load.mean_service_ms, load.workers)
+                cloud.replied(call, report, now_s)
+            cloud.breaker.succeeded()
+
+    def answered(
+        self, address: str, model: ServedModel, boundary: int, service_ms: float, predicted_ms: float, actual_ms: float
+    ) -> None:
+        """A handover brought its answer, after `actual_ms` in all."""
+        with self._lock:
+            self._remote[address, model.reference].same = True
+            self._remote[address, model.reference].observe(self._own_tail_ms(model, boundary), service_ms)
+            self._hedging.answered(predicted_ms, actual_ms)
+
+    def failed(self, call: object, address: str) -> None:
+        """The connection broke, or the protocol was not kept."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._clouds[address].gone(call, now_s)
+            self._clouds[address].breaker.failed(now_s, self._rng)
+
+    def dropped(self, call: object, address: str) -> None:
+        """The call ended without telling anything of the cloud."""
+        with self._lock:
+            self._clouds[address].gone(call, time.monotonic())
+
+    def differs(self, address: str, model: ServedModel) -> bool:
+        """The cloud has no such package, or another under its name; whether that is news."""
+        with self._lock:
+            remote = self._remote[address, model.reference]
+            news = remote.same is not False
+            remote.same = False
+            return news
+
+    def hedge_timer_ms(self, predicted_ms: float) -> float:
+        """When a handover is overdue."""
+        with self._lock:
+            return self._hedging.timer_ms(predicted_ms)
+
+    def overdue(self, call: object, address: str) -> bool | None:
+        """A handover is late. None: it waits for our own wire; else whether it may be hedged."""
+        now_s = time.monotonic()
+        with self._lock:
+            cloud = self._clouds[address]
+            if cloud.on_own_wire(call):
+                return None
+            cloud.breaker.came_late(now_s, self._rng)
+            is_open = cloud.breaker.state(now_s) is not BreakerState.CLOSED
+            return self._hedging.take(self._edge.utilization(now_s), breaker_open=is_open)
+
+    # Probes
+
+    def probe_due(self, address: str, nbytes: int) -> bool:
+        """Whether a probe of `nbytes` should go to the cloud; rarely while no photos come."""
+        now_s = time.monotonic()
+        with self._lock:
+            cloud = self._clouds[address]
+            idle = cloud.breaker.state(now_s) is BreakerState.CLOSED and now_s - self._admitted_s > _IDLE_S
+            rested = now_s - self._probed_s.get(address, -_IDLE_PROBE_S) > _IDLE_PROBE_S
+            return cloud.probe_due(now_s, nbytes) and (rested or not idle)
+
+    def probe_started(self, address: str) -> None:
+        """`probe_ended` has to follow."""
+        now_s = time.monotonic()
+        with self._lock:
+            self._clouds[address].probes.asked(now_s)
+            self._probed_s[address] = now_s
+
+    def probe_sending(self, call: object, address: str, model: ServedModel, boundary: int, nbytes: int) -> None:
+        """A probe is a call like any other."""
+        with self._lock:
+            self._clouds[address].queued(call, nbytes, self._tail_ms(address, model, boundary))
+            self._clouds[address].sending(call, time.monotonic())
+
+    def probe_ended(self, address: str) -> None:
+        """Whatever became of it."""
+        with self._lock:
+            self._clouds[address].probes.ended()
+
+    def unverified(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
+        """Models that the cloud has not said to be the same."""
+        with self._lock:
+            return [model for model in models if not self._remote[address, model.reference].same]
+
+    def probed(self, address: str, model: ServedModel, boundary: int, service_ms: float) -> None:
+        """A probe was answered."""
+        with self._lock:
+            remote = self._remote[address, model.reference]
+            remote.same = True
+            remote.observe(self._own_tail_ms(model, boundary), service_ms)
+
+    # Views
+
+    def describe_clouds(self) -> list[dict[str, object]]:
+        """For `/v1/metrics/offload` and the registry; null is unknown."""
+        now_s = time.monotonic()
+        with self._lock:
+            return [_describe(cloud, now_s) for cloud in self._clouds.values()]
+
+    def describe_edge(self) -> dict[str, object]:
+        """Workers, queue and load of this node."""
+        now_s = time.monotonic()
+        with self._lock:
+            edge = self._edge.state(now_s)
+        return {"workers": edge.workers, "waiting": edge.waiting, "utilization": round(edge.utilization, 3)}
+
+    # Under the lock
+
+    def _decide(self, job: Job, now_s: float, *, queued: bool) -> Decision:
+        standing = self._standing(job, now_s, queued=queued)
+        return job.policy.decide(standing, self._state(job.model, now_s), self._rng)
+
+    def _standing(self, job: Job, now_s: float, *, queued: bool = False) -> Standing:
+        return Standing(
+            profile=self._profile(job.model, now_s),
+            boundary=job.boundary,
+            now_s=now_s,
+            deadline_s=job.deadline_s,
+            queued=queued,
+            excluded=job.excluded,
+        )
+
+    def _state(self, model: ServedModel, now_s: float) -> NodeState:
+        edge = self._edge.state(now_s)
+        if not self._clouds:
+            return NodeState(edge)
+        return NodeState(edge, tuple(self._cloud_state(cloud, model, now_s) for cloud in self._clouds.values()))
+
+    def _cloud_state(self, cloud: CloudTracker, model: ServedModel, now_s: float) -> CloudState:
+        remote = self._remote[cloud.address, model.reference]
+        tail_ms: tuple[float, ...] = ()
+        if remote.slowness is not None:
+            tail_ms = tuple(remote.slowness * own_ms for own_ms in self._profile(model, now_s).tail_ms)
+        return cloud.state(now_s, same_package=remote.same is True, tail_ms=tail_ms)
+
+    def _tail_ms(self, address: str, model: ServedModel, boundary: int) -> float:
+        slowness = self._remote[address, model.reference].slowness
+        return self._own_tail_ms(model, boundary) * (1.0 if slowness is None else slowness)
+
+    def _own_tail_ms(self, model: ServedModel, boundary: int) -> float:
+        return self._profile(model, time.monotonic()).tail_ms[boundary]
+
+    def _profile(self, model: ServedModel, now_s: float) -> ModelProfile:
+        """What the policies see of a model; made anew a few times a second, not for every decision."""
+        cached = self._profiles.get(model.reference)
+        if cached is None or now_s - cached.made_s > _PROFILE_REFRESH_S:
+            bandwidths = [cloud.bandwidth.bytes_ms(now_s) for cloud in self._clouds.values()]
+            slowest = min((b for b in bandwidths if b is not None), default=None)
+            cached = _CachedProfile(model_profile(model, slowest, forward_photos=self._forward_photos), now_s)
+            self._profiles[model.reference] = cached
+        return cached.profile
+
+
+def model_profile(model: ServedModel, bandwidth_bytes_ms: float | None, *, forward_photos: bool) -> ModelProfile:
+    """A model's measured profile as the policies see it; with the codec that the link's bandwidth asks for."""
+    profile, count = model.profile, model.segment_count
+    wires = [predicted_bytes(boundary, bandwidth_bytes_ms) for boundary in profile.boundaries]
+    tails_ms = [profile.postprocess_ms + sum(profile.segment_ms[k:]) for k in range(count)]
+    tails_ms[0] += profile.decode_ms
+    return ModelProfile(
+        head_ms=tuple(profile.head_ms()),
+        encode_ms=(_SEND_MS, *(_SEND_MS + packing_ms for _, _, packing_ms in wires)),
+        wire_bytes=(profile.photo_bytes, *(nbytes for _, nbytes, _ in wires)),
+        tail_ms=tuple(tails_ms),
+        allowed=tuple(range(0 if forward_photos else 1, count)),
+    )
+
+
+def _describe(cloud: CloudTracker, now_s: float) -> dict[str, object]:
+    bandwidth, age_s = cloud.bandwidth.bytes_ms(now_s), cloud.bandwidth.age_s(now_s)
+    rtt_ms = cloud.round_trip.rtt_ms
+    return {
+        "address": cloud.address,
+        "rtt_ms": None if rtt_ms is None else round(rtt_ms, 3),
+        "bandwidth_mbit_s": None if bandwidth is None else round(bandwidth * 8 / 1000, 2),
+        "estimate_age_s": None if age_s is None else round(age_s, 2),
+        "breaker": str(cloud.breaker.state(now_s)),
+    }
