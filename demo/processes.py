@@ -63,9 +63,7 @@ def start_cloud(
     return _start(name, command, log_folder, cpus)
 
 
-def start_edge(
-    log_folder: Path, *options: str, name: str = "edge", port: int = 0, cpus: Sequence[int] = ()
-) -> Running:
+def start_edge(log_folder: Path, *options: str, name: str = "edge", port: int = 0, cpus: Sequence[int] = ()) -> Running:
     """``edgedet-edge serve`` with further options; port 0 takes a free one."""
     command = [_script("edgedet-edge"), "serve", "--port", str(port), *_models(options), *options]
     return _start(name, command, log_folder, cpus)

@@ -1,0 +1,205 @@
+"""`Client` and `AsyncClient`: photos to edges; both drive the rules of `exchange`."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from edgedet_iot.answers import Classes, Detections, read_classes, read_detections
+from edgedet_iot.edge_pool import EdgePool
+from edgedet_iot.errors import NotAnAnswer
+from edgedet_iot.exchange import Answered, Exchange, Outcome, Patience, Send, Wait, exchange
+from edgedet_iot.photo_request import (
+    ClassifyOptions,
+    DetectOptions,
+    Photo,
+    PhotoRequest,
+    annotate_request,
+    classify_request,
+    detect_request,
+)
+
+DEADLINE_S = 10.0
+RETRIES = 3
+# Edges stand on the site's own network: proxies for the internet, which the environment may name, are not asked.
+_HTTP: dict[str, Any] = {
+    "trust_env": False,
+    "limits": httpx.Limits(max_connections=None, max_keepalive_connections=256),
+}
+
+
+class _Rules:
+    """What both clients share: the edges, the deadline and the retries."""
+
+    def __init__(self, edges: str | Sequence[str], deadline_s: float, retries: int) -> None:
+        if deadline_s <= 0 or retries < 0:
+            raise ValueError("deadline_s must be above 0 and retries at least 0")
+        self._pool = EdgePool(edges)
+        self._deadline_s = deadline_s
+        self._retries = retries
+
+    @property
+    def edges(self) -> tuple[str, ...]:
+        """URLs in the order of preference."""
+        return self._pool.edges
+
+    def _exchange(self, deadline_s: float | None) -> Exchange:
+        end_s = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+        return exchange(self._pool, Patience(end_s, self._retries), time.monotonic)
+
+
+class Client(_Rules):
+    """Posts photos to edges, the first that lives.
+
+    Args:
+        edges: URL of an edge, or several in the order of preference. One that fails rests for a while.
+        deadline_s: seconds for an answer, retries included; every try tells the edge what is left. The methods take
+            another one for a single photo.
+        retries: repetitions of a photo that was refused (429) or failed (5xx); `Retry-After` is respected.
+        transport: replaces the network (httpx).
+
+    Raises (all methods):
+        IotFault: see `edgedet_iot.errors`.
+        OSError: a photo's file cannot be read.
+
+    Example:
+        >>> with Client(["http://192.168.0.20:8080", "http://192.168.0.21:8080"]) as client:  # doctest: +SKIP
+        ...     for one in client.detect(Path("photo.jpg"), score_threshold=0.4).detections:
+        ...         print(one.label, one.score, one.box)
+    """
+
+    def __init__(
+        self,
+        edges: str | Sequence[str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        retries: int = RETRIES,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(edges, deadline_s, retries)
+        self._http = httpx.Client(transport=transport, **_HTTP)
+
+    def detect(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> Detections:
+        """Detect objects."""
+        answered = self._post(detect_request(photo, options), deadline_s)
+        return read_detections(_json(answered), answered.edge)
+
+    def annotate(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> bytes:
+        """Detect objects and draw them; the bytes of a JPEG."""
+        return self._post(annotate_request(photo, options), deadline_s).response.content
+
+    def classify(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[ClassifyOptions]) -> Classes:
+        """Classify the photo."""
+        answered = self._post(classify_request(photo, options), deadline_s)
+        return read_classes(_json(answered), answered.edge)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _post(self, request: PhotoRequest, deadline_s: float | None) -> Answered:
+        rules = self._exchange(deadline_s)
+        step = next(rules)
+        while not isinstance(step, Answered):
+            step = rules.send(self._take(step, request))
+        return step
+
+    def _take(self, step: Send | Wait, request: PhotoRequest) -> Outcome | None:
+        if isinstance(step, Wait):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._http.post(**_arguments(request, step))
+        except httpx.RequestError as error:
+            return error
+
+
+class AsyncClient(_Rules):
+    """`Client` for asyncio: the same arguments, methods and errors."""
+
+    def __init__(
+        self,
+        edges: str | Sequence[str],
+        *,
+        deadline_s: float = DEADLINE_S,
+        retries: int = RETRIES,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(edges, deadline_s, retries)
+        self._http = httpx.AsyncClient(transport=transport, **_HTTP)
+
+    async def detect(
+        self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]
+    ) -> Detections:
+        """Detect objects."""
+        answered = await self._post(detect_request(photo, options), deadline_s)
+        return read_detections(_json(answered), answered.edge)
+
+    async def annotate(
+        self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]
+    ) -> bytes:
+        """Detect objects and draw them; the bytes of a JPEG."""
+        return (await self._post(annotate_request(photo, options), deadline_s)).response.content
+
+    async def classify(
+        self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[ClassifyOptions]
+    ) -> Classes:
+        """Classify the photo."""
+        answered = await self._post(classify_request(photo, options), deadline_s)
+        return read_classes(_json(answered), answered.edge)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _post(self, request: PhotoRequest, deadline_s: float | None) -> Answered:
+        rules = self._exchange(deadline_s)
+        step = next(rules)
+        while not isinstance(step, Answered):
+            step = rules.send(await self._take(step, request))
+        return step
+
+    async def _take(self, step: Send | Wait, request: PhotoRequest) -> Outcome | None:
+        if isinstance(step, Wait):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            return await self._http.post(**_arguments(request, step))
+        except httpx.RequestError as error:
+            return error
+
+
+def _arguments(request: PhotoRequest, step: Send) -> dict[str, Any]:
+    return {
+        "url": step.edge + request.path,
+        "params": dict(request.query),
+        "content": request.content,
+        "headers": request.headers(step.remaining_s),
+        "timeout": step.timeout,
+    }
+
+
+def _json(answered: Answered) -> Any:
+    try:
+        return answered.response.json()
+    except ValueError as error:
+        raise NotAnAnswer(f"{answered.edge} did not answer JSON", answered.edge) from error

@@ -1,0 +1,58 @@
+"""Which edge to ask first: the given order, with those that lately failed at the end.
+
+Pure: the clock is passed in. One pool serves all requests of a client, from several threads too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+FIRST_REST_S = 1.0
+LONGEST_REST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    until_s: float
+    length_s: float
+
+
+class EdgePool:
+    """Edges by URL, and which of them rest after a failure: 1 s, doubled up to 30 s while they keep failing."""
+
+    def __init__(self, edges: str | Sequence[str]) -> None:
+        given = [edges] if isinstance(edges, str) else list(edges)
+        if not given:
+            raise ValueError("no edge given")
+        self.edges = tuple(dict.fromkeys(_checked(edge) for edge in given))
+        self._rests: dict[str, _Rest] = {}
+
+    def in_order(self, now_s: float) -> tuple[str, ...]:
+        """All edges: the living as given, then the resting, soonest back first."""
+        rests = dict(self._rests)
+        resting = {edge: rest.until_s for edge, rest in rests.items() if rest.until_s > now_s}
+        return tuple(sorted(self.edges, key=lambda edge: resting.get(edge, 0.0)))
+
+    def failed(self, edge: str, now_s: float) -> None:
+        """The edge did not answer; further failures while it rests (requests under way) do not lengthen its rest."""
+        last = self._rests.get(edge)
+        if last is None:
+            self._rests[edge] = _Rest(now_s + FIRST_REST_S, FIRST_REST_S)
+        elif last.until_s <= now_s:
+            length_s = min(2 * last.length_s, LONGEST_REST_S)
+            self._rests[edge] = _Rest(now_s + length_s, length_s)
+
+    def answered(self, edge: str) -> None:
+        """The edge is alive."""
+        self._rests.pop(edge, None)
+
+
+def _checked(edge: str) -> str:
+    parts = urlsplit(edge)
+    try:
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable or parts.query or parts.fragment:
+        raise ValueError(f"{edge!r} is not the URL of an edge, such as http://192.168.0.20:8080")
+    return edge.rstrip("/")

@@ -1,0 +1,110 @@
+"""An open-loop stream of photos: sent at their times whether or not earlier ones are answered, as cameras do.
+
+Latency counts from the intended send time, so that a slow generator or a stalled edge cannot hide its own delay
+(coordinated omission: G. Tene, "How not to measure latency", 2013).
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from edgedet_iot.client import AsyncClient
+from edgedet_iot.errors import IotFault
+from edgedet_iot.stream_report import StreamReport, Tally
+
+Arrivals = Literal["poisson", "regular"]
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+PROGRESS_S = 1.0
+
+
+def photos_in(folder: Path) -> list[Path]:
+    """JPEG and PNG files directly in a folder, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+def send_times_s(rate: float, arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
+    """Seconds from the start of each send: `rate` a second, at equal gaps or as a Poisson process."""
+    if rate <= 0:
+        raise ValueError("rate must be above 0 photos a second")
+    at = 0.0
+    for count in itertools.count():
+        yield count / rate if arrivals == "regular" else at
+        at += rng.expovariate(rate)
+
+
+async def stream(
+    edges: str | Sequence[str],
+    photos: Sequence[Path],
+    *,
+    rate: float,
+    seconds: float | None = None,
+    arrivals: Arrivals = "poisson",
+    deadline_s: float = 1.0,
+    retries: int = 0,
+    seed: int | None = None,
+    stop: asyncio.Event | None = None,
+    on_progress: Callable[[StreamReport], None] | None = None,
+) -> StreamReport:
+    """Send photos in turn and keep the books; photos on their way at the end are waited for.
+
+    Args:
+        edges: URLs in the order of preference; an edge that cannot be reached is passed over.
+        photos: files, sent one after the other, from the first again after the last.
+        rate: photos a second.
+        seconds: length; None streams until `stop` is set.
+        arrivals: Poisson process or equal gaps.
+        deadline_s: for each photo, from its intended send time.
+        retries: 0 counts a refused photo (429) as refused; more sends it again after its `Retry-After`.
+        seed: makes the Poisson process repeatable.
+        stop: ends the stream early when set.
+        on_progress: called about once a second.
+    """
+    if not photos:
+        raise ValueError("no photos to send")
+    stop = stop or asyncio.Event()
+    tally = Tally(deadline_s)
+    start = time.monotonic()
+    async with AsyncClient(edges, deadline_s=deadline_s, retries=retries) as client, asyncio.TaskGroup() as sends:
+        reports = asyncio.create_task(_report_progress(tally, start, on_progress))
+        times = send_times_s(rate, arrivals, random.Random(seed))
+        for at, photo in zip(times, itertools.cycle(photos), strict=False):
+            if (seconds is not None and at >= seconds) or await _stopped(stop, start + at):
+                break
+            tally.offered += 1
+            sends.create_task(_send(client, photo, start + at, deadline_s, tally))
+        length = time.monotonic() - start if stop.is_set() or seconds is None else seconds
+        reports.cancel()
+    return tally.report(length)
+
+
+async def _send(client: AsyncClient, photo: Path, intended: float, deadline_s: float, tally: Tally) -> None:
+    late_s = time.monotonic() - intended
+    try:
+        answer = await client.detect(photo, deadline_s=deadline_s - late_s)
+    except IotFault as fault:
+        tally.failed(fault)
+    else:
+        tally.answered(answer, (time.monotonic() - intended) * 1000)
+
+
+async def _stopped(stop: asyncio.Event, until: float) -> bool:
+    """Wait until a time on the monotonic clock; True when `stop` was set before."""
+    left_s = until - time.monotonic()
+    if left_s > 0 and not stop.is_set():
+        try:
+            await asyncio.wait_for(stop.wait(), left_s)
+        except TimeoutError:
+            return False
+    elif left_s <= 0:
+        await asyncio.sleep(0)  # behind schedule: let the answers in nevertheless
+    return stop.is_set()
+
+
+async def _report_progress(tally: Tally, start: float, tell: Callable[[StreamReport], None] | None) -> None:
+    while tell is not None:
+        await asyncio.sleep(PROGRESS_S)
+        tell(tally.report(time.monotonic() - start))
