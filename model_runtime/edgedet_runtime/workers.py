@@ -62,10 +62,10 @@ class WorkerPool(Generic[Work]):
     def remove(self, job: Work) -> bool:
         """Take a job out that nobody wants any more; False if a worker has taken it already."""
         with self._ready:
-            try:
-                self._jobs.remove(job)
-            except ValueError:
+            # Asked first: deque.remove would write the whole job, tensors and all, into its error's text.
+            if job not in self._jobs:
                 return False
+            self._jobs.remove(job)
             return True
 
     @property
