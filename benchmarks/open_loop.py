@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import uvloop
@@ -53,8 +54,7 @@ class _Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not a subclass
 
     def request(self, message: bytes) -> "asyncio.Future[int]":
         """Send; the future is the status."""
@@ -75,7 +75,7 @@ class _Connection(asyncio.Protocol):
         if len(self._received) >= head_end + len(_END_OF_HEAD) + length:
             self._answer.set_result(int(head[9:12]))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  (the protocol's signature)
         self._transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(LOST)
@@ -100,15 +100,13 @@ class _Generator:
     async def run(self, times_s: Sequence[float], give_up_s: float) -> None:
         """Send a photo at each of `times_s`, and wait for all answers."""
         start_s = time.perf_counter()
-        photos: set[asyncio.Task[None]] = set()
+        photos: list[asyncio.Task[None]] = []
         for index, offset_s in enumerate(times_s):
             pause_s = start_s + offset_s - time.perf_counter()
             if pause_s > 0:
                 await asyncio.sleep(pause_s)
             message = self._messages[index % len(self._messages)]
-            photo = asyncio.create_task(self._send(message, start_s, offset_s, give_up_s))
-            photos.add(photo)
-            photo.add_done_callback(photos.discard)
+            photos.append(asyncio.create_task(self._send(message, start_s, offset_s, give_up_s)))
         await asyncio.gather(*photos)
 
     async def _send(self, message: bytes, start_s: float, offset_s: float, give_up_s: float) -> None:
@@ -150,7 +148,8 @@ def generate(
 ) -> Result:
     """Load `url` for `warm_up` + `seconds`."""
     parts = urlsplit(url)
-    assert parts.hostname and parts.port
+    if not parts.hostname or not parts.port:
+        raise ValueError(f"{url!r} names no host and port")
     target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     messages = [_message(target, parts.netloc, photo, deadline_ms) for photo in photos]
     generator = _Generator(parts.hostname, parts.port, messages)

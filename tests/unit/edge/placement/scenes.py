@@ -2,9 +2,8 @@
 
 from dataclasses import replace
 
-from hypothesis import strategies as st
-
 from edgedet_edge.placement import BreakerState, CloudState, EdgeState, Job, LinkState, ModelProfile, NodeState
+from hypothesis import strategies as st
 
 YOLO = ModelProfile(
     head_ms=(0.0, 3.7, 5.1, 6.6, 8.0, 9.5, 17.0, 23.0),

@@ -3,10 +3,10 @@
 from random import Random
 
 import pytest
+from edgedet_edge.placement import AdmissionControl, Admitted, NodeState, Refused, can_still_finish
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgedet_edge.placement import AdmissionControl, Admitted, NodeState, Refused, can_still_finish
 from tests.unit.edge.placement.scenes import IDLE_EDGE, busy_edge, cloud, job
 
 

@@ -3,7 +3,6 @@
 from random import Random
 
 import pytest
-
 from edgedet_edge.placement import Breaker, BreakerState
 
 

@@ -3,10 +3,9 @@
 import math
 
 import pytest
+from edgedet_edge.placement.estimators import Bandwidth, Level, Rate, RatioQuantile, RoundTrip, ServiceTime
 from hypothesis import given
 from hypothesis import strategies as st
-
-from edgedet_edge.placement.estimators import Bandwidth, Level, Rate, RatioQuantile, RoundTrip, ServiceTime
 
 
 def test_a_level_is_averaged_over_a_second_or_so() -> None:

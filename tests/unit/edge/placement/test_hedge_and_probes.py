@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from edgedet_edge.placement import BreakerState, Hedging, ProbeSchedule, probe_boundary
 from edgedet_edge.placement.hedge import CAP, SHARE
 from edgedet_edge.placement.probes import LONGEST_INTERVAL_S, probe_interval_s
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.unit.edge.placement.scenes import YOLO
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN

@@ -5,9 +5,6 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from edgedet_edge.placement import (
     AdmissionControl,
     Admitted,
@@ -26,6 +23,9 @@ from edgedet_edge.placement import (
 from edgedet_edge.placement.marginal_cost import MarginalCost, edge_price_ms, price_ms
 from edgedet_edge.placement.neurosurgeon import Neurosurgeon
 from edgedet_edge.placement.plans import local_plan, plans_for, usable_clouds
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tests.unit.edge.placement.scenes import jobs, nodes
 
 POLICIES = [parse_policy(name) for name in ("marginal-cost", "edge-only", "fixed-boundary=3", "neurosurgeon", "greedy")]

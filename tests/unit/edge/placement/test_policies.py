@@ -4,7 +4,6 @@ from dataclasses import replace
 from random import Random
 
 import pytest
-
 from edgedet_edge.placement import (
     POLICY_NAMES,
     BreakerState,
@@ -23,6 +22,7 @@ from edgedet_edge.placement.greedy import Greedy
 from edgedet_edge.placement.marginal_cost import MarginalCost, edge_price_ms, price_ms
 from edgedet_edge.placement.neurosurgeon import Neurosurgeon
 from edgedet_edge.placement.plans import bandwidth_now, plans_for
+
 from tests.unit.edge.placement.scenes import FAST_LINK, IDLE_EDGE, YOLO, busy_edge, cloud, job
 
 SLOW = ModelProfile(
@@ -159,9 +159,9 @@ def test_a_plan_leaves_only_at_its_boundary() -> None:
     state = NodeState(IDLE_EDGE, (cloud(link=replace(FAST_LINK, bandwidth_bytes_ms=1000.0)),))
     at_arrival = MarginalCost().decide(slow_job(), state, Random(0))
     assert at_arrival.where == HandOver("a:1", 2)
-    assert at_arrival.leaves_now(slow_job()) is None
-    assert at_arrival.leaves_now(slow_job(1)) is None
-    assert at_arrival.leaves_now(slow_job(2)) == "a:1"
+    assert at_arrival.leaves_at(0) is None
+    assert at_arrival.leaves_at(1) is None
+    assert at_arrival.leaves_at(2) == "a:1"
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,10 @@
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from edgedet_edge.placement import BreakerState, CloudReport, CloudTracker, EdgeTracker
 from edgedet_edge.placement.estimators import ServiceTime
+from hypothesis import given
+from hypothesis import strategies as st
 
 REPORT = CloudReport(backlog_ms=12.0, utilization=0.5, mean_service_ms=15.0, workers=2)
 
