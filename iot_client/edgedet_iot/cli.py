@@ -78,7 +78,8 @@ def send(
                     out.print(f"{_saved(drawn, save, photo)}", highlight=False, markup=False, soft_wrap=True)
             except (IotFault, OSError) as error:
                 failures += 1
-                err.print(f"{photo}: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+                reason = error.strerror if isinstance(error, OSError) else error
+                err.print(f"{photo}: {reason}", style="red", highlight=False, markup=False, soft_wrap=True)
     raise typer.Exit(1 if failures else 0)
 
 
