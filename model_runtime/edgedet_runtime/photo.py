@@ -139,9 +139,19 @@ def _decode_jpeg(data: bytes, header: PhotoHeader) -> NDArray[np.uint8]:
 
 def _decode_png(data: bytes) -> NDArray[np.uint8]:
     # OpenCV fills in what a truncated PNG lacks; the end chunk tells.
-    if b"IEND" not in data[-64:]:
+    if not _reaches_end_chunk(data):
         raise PhotoUndecodable("the PNG is truncated: it has no end chunk")
     return _decode_by_opencv(data)
+
+
+def _reaches_end_chunk(data: bytes) -> bool:
+    """Walk a PNG's chunks: length in four bytes, type in four, content, checksum in four."""
+    position = len(_PNG_MAGIC)
+    while position + 12 <= len(data):
+        if data[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return False
 
 
 def _decode_by_opencv(data: bytes) -> NDArray[np.uint8]:
