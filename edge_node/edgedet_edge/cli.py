@@ -9,6 +9,7 @@ from typing import Annotated
 import structlog
 import typer
 import uvicorn
+import uvloop
 from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.malloc import keep_freed_memory
 from pydantic import ValidationError
@@ -77,7 +78,9 @@ def serve(
         raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.masked())
     keep_freed_memory()
-    asyncio.run(_serve(node, settings))
+    # The loop is ours, not uvicorn's to choose: cloud calls and heartbeats run in it as well.
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(node, settings))
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """Answers and models as the plain structures that `schemas` describes."""
 
-from dataclasses import asdict
 from typing import Any
 
 from edgedet_runtime.detection import Detections
 from edgedet_runtime.manifest import TensorSpec
 
 from edgedet_edge.job import Job, Outcome, ServedModel
+from edgedet_edge.measurements import STAGES
 
 
 def describe_answer(job: Job, outcome: Outcome) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def describe_answer(job: Job, outcome: Outcome) -> dict[str, Any]:
             "segments": [{"index": s.index, "where": s.where, "backend": s.backend} for s in outcome.segments],
             "bytes_sent": outcome.bytes_sent,
         },
-        "timing_ms": {stage: round(value, 3) for stage, value in asdict(outcome.timing).items()},
+        "timing_ms": {stage: round(getattr(outcome.timing, stage), 3) for stage in (*STAGES, "total")},
     }
 
 
