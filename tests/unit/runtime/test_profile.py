@@ -1,0 +1,49 @@
+"""The profile: measured once, then followed."""
+
+import pytest
+from edgedet_runtime.answer import Finisher
+from edgedet_runtime.backend import load_backend
+from edgedet_runtime.chain import Chain, prepare_chain
+from edgedet_runtime.errors import GraphUnsupported
+from edgedet_runtime.package import Package
+from edgedet_runtime.profile import Profile, made_up_tensors, measure_profile
+
+
+@pytest.fixture(scope="module")
+def chain(package: Package) -> Chain:
+    return prepare_chain(package, load_backend("onnxruntime"))
+
+
+def test_every_stage_is_measured(package: Package, chain: Chain):
+    profile = measure_profile(chain, Finisher.load(package))
+    assert len(profile.segment_ms) == chain.segment_count == 7
+    assert all(cost > 0 for cost in (profile.decode_ms, profile.postprocess_ms, *profile.segment_ms))
+    assert [b.nbytes for b in profile.boundaries] == [b.nbytes for b in package.manifest.boundaries]
+    assert all(0.2 < boundary.zstd_ratio < 0.9 for boundary in profile.boundaries)
+    assert profile.total_ms == pytest.approx(profile.head_ms()[-1])
+
+
+def test_head_costs_count_decoding_from_the_first_segment_and_postprocessing_at_the_end():
+    profile = Profile(decode_ms=1.0, segment_ms=[10.0, 20.0], postprocess_ms=0.5, photo_bytes=100.0)
+    assert profile.head_ms() == [0.0, 11.0, 31.5]
+
+
+def test_measurements_move_the_profile_a_little():
+    profile = Profile(decode_ms=1.0, segment_ms=[10.0, 20.0], postprocess_ms=0.5, photo_bytes=100.0)
+    profile.observe_segment(2, 40.0)
+    profile.observe_decode(3.0, 200)
+    profile.observe_postprocess(0.7)
+    assert profile.segment_ms == [10.0, 21.0]
+    assert (profile.decode_ms, profile.photo_bytes) == (pytest.approx(1.1), pytest.approx(105.0))
+    assert profile.postprocess_ms == pytest.approx(0.51)
+
+
+def test_made_up_tensors_are_those_of_the_boundary(chain: Chain):
+    for boundary in range(chain.segment_count + 1):
+        made = made_up_tensors(chain, boundary)
+        chain.check(boundary, [(name, str(tensor.dtype), tensor.shape) for name, tensor in made.items()])
+
+
+def test_an_unknown_backend_names_those_that_are_installed():
+    with pytest.raises(GraphUnsupported, match="onnxruntime, reference"):
+        load_backend("abacus")

@@ -1,0 +1,100 @@
+"""The reader of quantized graphs: every layer, its codes and scales; what it cannot read it names."""
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from edgedet_runtime.errors import GraphUnsupported
+from edgedet_runtime.quantized_graph import read_quantized_graph
+from onnx import helper
+
+
+def test_layers_come_with_their_codes_scales_and_work(residual_network: onnx.ModelProto):
+    graph = read_quantized_graph(residual_network)
+    layers = {layer.name: layer for layer in graph.layers}
+    stem = layers["stem"]
+    assert (stem.op, stem.relu, stem.output.shape) == ("Conv", True, (1, 8, 16, 16))
+    assert stem.macs == 8 * 4 * 9 * 16 * 16
+    assert stem.weights is not None
+    assert stem.weights.codes.dtype == np.int8
+    assert np.abs(stem.weights.codes).max() <= 64
+    assert stem.weights.scales.shape == stem.weights.bias.shape == (8,)
+    assert [codes.name for codes in layers["added"].inputs] == ["inner", "stem"]
+    assert layers["inner"].output.zero_point == 117
+    assert layers["last"].macs == 16 * 8 * 9 * 16 * 16
+    assert layers["grown"].attributes["scales"] == (1, 1, 2, 2)
+    assert [codes.name for codes in graph.inputs] == ["image"]
+    assert graph.outputs[0].is_float
+    assert graph.macs == sum(layer.macs for layer in graph.layers)
+
+
+def node_of(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.name == name)
+
+
+def constant_of(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def rename_operator(model: onnx.ModelProto) -> None:
+    node_of(model, "left").op_type = "Softplus"
+    del node_of(model, "left").attribute[:]
+
+
+def skip_dequantization(model: onnx.ModelProto) -> None:
+    # The convolution reads the float value in front of a quantization.
+    node_of(model, "inner").input[0] = "stem_relu_value"
+
+
+def use_vector_scale(model: onnx.ModelProto) -> None:
+    constant_of(model, "stem_scale").CopyFrom(onnx.numpy_helper.from_array(np.array([0.05], np.float32), "stem_scale"))
+
+
+def use_signed_codes(model: onnx.ModelProto) -> None:
+    constant_of(model, "joined_zero_point").CopyFrom(
+        onnx.numpy_helper.from_array(np.array(0, np.int8), "joined_zero_point")
+    )
+
+
+def use_cubic_resize(model: onnx.ModelProto) -> None:
+    helper_attribute = next(a for a in node_of(model, "grown").attribute if a.name == "mode")
+    helper_attribute.CopyFrom(helper.make_attribute("mode", "cubic"))
+
+
+def free_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+
+
+def drop_constant(model: onnx.ModelProto) -> None:
+    model.graph.initializer.remove(constant_of(model, "stem_scale"))
+
+
+BROKEN: dict[str, Callable[[onnx.ModelProto], None]] = {
+    "operator Softplus is not read": rename_operator,
+    "its output is not quantized": skip_dequantization,
+    "scalar scale": use_vector_scale,
+    "uint8 zero point": use_signed_codes,
+    "only nearest, asymmetric, floor": use_cubic_resize,
+    "told in numbers": free_batch,
+    "shapes cannot be told": drop_constant,
+}
+
+
+@pytest.mark.parametrize(("reason", "damage"), BROKEN.items(), ids=BROKEN)
+def test_a_form_that_is_not_read_is_named(
+    residual_network: onnx.ModelProto, reason: str, damage: Callable[[onnx.ModelProto], None]
+):
+    model = onnx.ModelProto()
+    model.CopyFrom(residual_network)
+    damage(model)
+    with pytest.raises(GraphUnsupported, match=reason):
+        read_quantized_graph(model)
+
+
+def test_a_float_network_is_refused():
+    node = helper.make_node("Sigmoid", ["x"], ["y"])
+    value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 3)) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "float", value[:1], value[1:]))
+    with pytest.raises(GraphUnsupported, match="input 'x' is not dequantized codes"):
+        read_quantized_graph(model)
