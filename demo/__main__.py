@@ -22,9 +22,9 @@ from demo.boundaries import Trial, annotate, boundaries_of, summaries, try_bound
 from demo.processes import ROOT, StartFailed, start_cloud, start_edge, stopping
 from demo.tables import boundaries_table, latency_table, make_console, offload_table, trials_table
 
-OVERLOAD = 2.0
+OVERLOAD = 1.5
 """Rate of the stream, in capacities of the edge alone."""
-HIGHEST_RATE = 200.0
+HIGHEST_RATE = 150.0
 """Photos a second that the generator can send beside an edge and a cloud on a small machine."""
 HARMLESS = frozenset({"200", "429", "504", "not sent in time"})
 

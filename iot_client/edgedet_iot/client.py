@@ -9,6 +9,7 @@ from typing import Any, Self, Unpack
 import httpx
 
 from edgedet_iot.answers import Classes, Detections, read_classes, read_detections
+from edgedet_iot.connections import ConnectionStack
 from edgedet_iot.edge_pool import EdgePool
 from edgedet_iot.errors import NotAnAnswer
 from edgedet_iot.exchange import Answered, Exchange, Outcome, Patience, Send, Wait, exchange
@@ -137,7 +138,7 @@ class AsyncClient(_Rules):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(edges, deadline_s, retries)
-        self._http = httpx.AsyncClient(transport=transport, **_HTTP)
+        self._http = httpx.AsyncClient(transport=transport or ConnectionStack(), **_HTTP)
 
     async def detect(
         self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]
