@@ -93,13 +93,14 @@ class Execution:
         """The outcome, or None when the job left or nobody wants it any more."""
         last = job.model.segment_count
         while not job.unwanted:
-            decision = self._scheduler.decide(job)
-            if not job.tail_at_home:
-                job.reason = decision.reason.value
-            cloud = decision.leaves_at(job.boundary)
-            if cloud is not None:
-                self._in_loop(self._leave, self.pack(job, cloud, decision))
-                return None
+            if self._scheduler.has_clouds or not job.reason:
+                decision = self._scheduler.decide(job)
+                if not job.tail_at_home:
+                    job.reason = decision.reason.value
+                cloud = decision.leaves_at(job.boundary)
+                if cloud is not None:
+                    self._in_loop(self._leave, self.pack(job, cloud, decision))
+                    return None
             if job.live is None:
                 self._decode(job)
             self._run_segment(job)

@@ -67,7 +67,7 @@ class Handovers:
         start_s = time.monotonic()
         self._scheduler.handed_over(parcel, address, job.model, parcel.boundary, parcel.nbytes)
         call = asyncio.create_task(self._call(parcel))
-        hedged = False
+        hedged = late = False
         timer_ms = self._scheduler.hedge_timer_ms(parcel.predicted_ms)
         try:
             while not call.done():
@@ -75,11 +75,14 @@ class Handovers:
                 await asyncio.wait(waited, timeout=timer_ms / 1000.0, return_when="FIRST_COMPLETED")
                 if call.done() or job.unwanted:
                     break
-                may_hedge = self._scheduler.overdue(parcel, address) if not hedged else False
-                if may_hedge:
-                    hedged = True
+                # Overdue. While the tensors wait for our own wire, or no hedge is to be had, it is asked again soon.
+                timer_ms = REARM_MS
+                if hedged or self._scheduler.on_own_wire(parcel, address):
+                    continue
+                hedged = self._scheduler.may_hedge(address, first=not late)
+                late = True
+                if hedged:
                     self._fall_back(job, address, Reason.CLOUD_LATE, hedge=True)
-                timer_ms = REARM_MS if may_hedge is None else 1000.0
             if not call.done():
                 call.cancel()
                 self._scheduler.dropped(parcel, address)

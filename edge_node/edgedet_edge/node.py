@@ -238,6 +238,15 @@ class EdgeNode:
         )
         if outcome.tail_at_home and outcome.placement == "edge":
             self.measurements.local_tail()
+        log.debug(
+            "answered",
+            request_id=job.request_id,
+            model=job.model.reference,
+            placement=outcome.placement,
+            boundary=outcome.boundary,
+            reason=outcome.reason,
+            total_ms=round(outcome.timing.total, 1),
+        )
 
     def _draw(self, job: Job, detections: Detections) -> bytes:
         photo = decode_photo(job.data, self._settings.max_megapixels)

@@ -80,6 +80,11 @@ class Scheduler:
         self._admitted_s = float("-inf")
         self._probed_s: dict[str, float] = {}
 
+    @property
+    def has_clouds(self) -> bool:
+        """Whether there is anything to decide."""
+        return bool(self._clouds)
+
     # Requests
 
     def admit(self, job: Job) -> Decision:
@@ -230,14 +235,19 @@ class Scheduler:
         with self._lock:
             return self._hedging.timer_ms(predicted_ms)
 
-    def overdue(self, call: object, address: str) -> bool | None:
-        """A handover is late. None: it waits for our own wire; else whether it may be hedged."""
+    def on_own_wire(self, call: object, address: str) -> bool:
+        """Whether an overdue call has not left us yet, and its cloud is not known to be gone."""
+        with self._lock:
+            cloud = self._clouds[address]
+            return cloud.on_own_wire(call) and cloud.breaker.state(time.monotonic()) is BreakerState.CLOSED
+
+    def may_hedge(self, address: str, *, first: bool) -> bool:
+        """Whether a late call's tail may start elsewhere now; `first`: the call was not counted as late before."""
         now_s = time.monotonic()
         with self._lock:
             cloud = self._clouds[address]
-            if cloud.on_own_wire(call):
-                return None
-            cloud.breaker.came_late(now_s, self._rng)
+            if first:
+                cloud.breaker.came_late(now_s, self._rng)
             is_open = cloud.breaker.state(now_s) is not BreakerState.CLOSED
             return self._hedging.take(self._edge.utilization(now_s), breaker_open=is_open)
 
