@@ -99,7 +99,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
         elapsed_ms = round((time.monotonic() - start_s) * 1000.0, 1)
         log.info("answered", request_id=call.request_id, model=call.model, boundary=call.boundary, ms=elapsed_ms)
-        return build_response(call, replace(reply, load=self._center.load_now()))
+        version = str(self._center.find(call.model, call.version).package.manifest.version)
+        return build_response(replace(call, version=version), replace(reply, load=self._center.load_now()))
 
     async def _abort(self, context: Any, error: CloudError) -> None:
         metadata = self._center.load_now().to_metadata()

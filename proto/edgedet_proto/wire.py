@@ -159,8 +159,8 @@ def photo_of(tensor: WireTensor) -> bytes:
     Raises:
         WireError: the length in front is not that of the rest.
     """
-    photo = tensor.data[4:]
-    if int.from_bytes(tensor.data[:4], "little") != len(photo):
+    length, photo = tensor.data[:4], tensor.data[4:]
+    if len(length) != 4 or int.from_bytes(length, "little") != len(photo):
         raise WireError("inputs: a BYTES tensor holds one element, its length in four bytes (little endian) in front")
     return photo
 
@@ -187,11 +187,15 @@ def build_response(call: InferCall, reply: InferReply) -> ModelInferResponse:
     """The reply to a call."""
     response = ModelInferResponse(model_name=call.model, model_version=call.version, id=call.request_id)
     load = {field.name: getattr(reply.load, field.name) for field in fields(CloudLoad)} if reply.load else {}
-    values = {"queue_ms": reply.queue_ms, "service_ms": reply.service_ms, "digest": reply.digest, **load}
-    if reply.backend:
-        values["backend"] = reply.backend
-    for name, value in values.items():
-        response.parameters[name].CopyFrom(_parameter(value))
+    told = {
+        "queue_ms": reply.queue_ms,
+        "service_ms": reply.service_ms,
+        "digest": reply.digest,
+        "backend": reply.backend,
+    }
+    for name, value in {**told, **load}.items():
+        if value not in (None, ""):
+            response.parameters[name].CopyFrom(_parameter(value))
     for name, tensor in reply.tensors.items():
         response.outputs.add(name=name, datatype=_DATATYPES[str(tensor.dtype)], shape=tensor.shape)
         response.raw_output_contents.append(np.ascontiguousarray(tensor).tobytes())

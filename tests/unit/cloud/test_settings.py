@@ -1,0 +1,37 @@
+"""Settings: flags before environment before file before defaults; mistakes are told in one line."""
+
+import os
+from pathlib import Path
+
+import pytest
+from edgedet_cloud.cli import app
+from edgedet_cloud.settings import load_settings
+from typer.testing import CliRunner
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = tmp_path / "cloud.toml"
+    config.write_text('port = 1\nthreads = 2\nhost = "10.0.0.1"\n')
+    monkeypatch.setenv("EDGEDET_CLOUD_PORT", "3")
+    monkeypatch.setenv("EDGEDET_CLOUD_THREADS", "4")
+    settings = load_settings(config, {"port": 5, "threads": None})
+    assert (settings.port, settings.threads, settings.host) == (5, 4, "10.0.0.1")
+    assert settings.models == Path("models")
+
+
+MISTAKES = {
+    "port: Input should be less than or equal to 65535": (["--port", "70000"], ""),
+    "threads: Input should be greater than or equal to 1": (["--threads", "0"], ""),
+    "treads: Extra inputs are not permitted": ([], "treads = 1"),
+    "is not TOML": ([], "port ="),
+    "no package to serve below": (["--models", "/nowhere"], ""),
+}
+
+
+@pytest.mark.parametrize(("reason", "given"), MISTAKES.items(), ids=MISTAKES)
+def test_a_mistake_is_told_in_one_line(reason: str, given: tuple[list[str], str], tmp_path: Path):
+    config = tmp_path / "cloud.toml"
+    config.write_text(given[1])
+    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["serve", "--config", str(config), *given[0]])
+    assert result.exit_code == 2
+    assert reason in result.stderr
