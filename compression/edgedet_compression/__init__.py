@@ -1,0 +1,1 @@
+"""From trained networks to packages: read, quantize, measure, write."""

@@ -1,16 +1,21 @@
 """The float network at work, as the baseline beside its int8 package: same input bytes, same suppression."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from edgedet_runtime.answer import Answer, Choices
+from edgedet_runtime.backends.onnxruntime import session_options
+from edgedet_runtime.classification import classify
+from edgedet_runtime.detection import Detections, DetectThresholds, suppress
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.manifest import InputSpec
+from edgedet_runtime.photo import Photo
 
 from edgedet_compression.quantization.input_stem import MAX_CODE, Normalization
-from edgedet_runtime.backends.onnxruntime import session_options
-from edgedet_runtime.detection import Detections, DetectThresholds, suppress
 
 Floats = npt.NDArray[np.float32]
 Anchors = tuple[tuple[tuple[float, float], ...], ...]
@@ -18,18 +23,17 @@ Anchors = tuple[tuple[tuple[float, float], ...], ...]
 
 @dataclass(frozen=True)
 class FloatNetwork:
-    """A float ONNX network that takes the runtime's input codes."""
+    """A float ONNX network that takes the runtime's input codes; without `anchors` a classifier."""
 
     session: ort.InferenceSession
     normalization: Normalization
+    anchors: Anchors
 
     @classmethod
-    def load(cls, model: onnx.ModelProto, normalization: Normalization) -> Self:
+    def load(cls, model: onnx.ModelProto, normalization: Normalization, anchors: Anchors) -> Self:
         """Prepare the network for one thread."""
-        session = ort.InferenceSession(
-            model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-        )
-        return cls(session, normalization)
+        session = ort.InferenceSession(model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
+        return cls(session, normalization, anchors)
 
     def prepare(self, codes: npt.NDArray[np.uint8]) -> Floats:
         """Codes [1, H, W, 1, 3 or 4] to normalized [1, C, H, W]."""
@@ -39,17 +43,26 @@ class FloatNetwork:
         values = (codes[..., :channels].astype(np.float32) / np.float32(MAX_CODE) - mean) / std
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
-    def __call__(self, codes: npt.NDArray[np.uint8]) -> list[Floats]:
-        """All outputs for input codes [1, H, W, C]."""
-        name = self.session.get_inputs()[0].name
-        outputs: list[Floats] = self.session.run(None, {name: self.prepare(codes)})
+    def run(self, values: Floats) -> list[Floats]:
+        """All outputs for values as `prepare` makes them."""
+        outputs: list[Floats] = self.session.run(None, {self.session.get_inputs()[0].name: values})
         return outputs
 
+    def answer(self, photo: Photo, source: InputSpec, choices: Choices) -> Answer:
+        """Detections in photo pixels, or classes: what the package's chain answers, without its rounding."""
+        codes, geometry = to_input(photo, source)
+        outputs = self.run(self.prepare(codes))
+        if isinstance(choices, int):
+            return classify(outputs[0][0], choices)
+        found = decode_yolo(outputs, self.anchors, source.height, choices)
+        return replace(found, boxes=geometry.to_photo(found.boxes))
 
-def decode_yolo(
-    maps: list[Floats], anchors: Anchors, input_height: int, thresholds: DetectThresholds
-) -> Detections:
-    """Boxes in input pixels out of raw float head maps [1, anchors·(5 + classes), rows, columns] (YOLOv3)."""
+
+def decode_yolo(maps: list[Floats], anchors: Anchors, input_height: int, thresholds: DetectThresholds) -> Detections:
+    """Boxes in input pixels out of raw float head maps [1, anchors·(5 + classes), rows, columns].
+
+    Equations of Redmon & Farhadi 2018, "YOLOv3", section 2.1.
+    """
     parts = [
         _decode_head(values[0], np.asarray(pairs, np.float32), input_height // values.shape[2], thresholds.score)
         for values, pairs in zip(maps, anchors, strict=True)

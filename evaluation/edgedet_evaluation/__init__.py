@@ -1,0 +1,1 @@
+"""How good a package is: data-set readers, accuracy, paired intervals."""

@@ -7,6 +7,11 @@ _USES = {
     "classify": "Tells what a photo shows: a score for every label.",
 }
 
+_LIMITS = (
+    "Weights are held to |q| ≤ 64, so that x86-64 machines with and without VNNI compute the same codes. It is as good "
+    "as its training data: photos unlike them get worse answers, and nobody tested it for safety uses."
+)
+
 
 def model_card(manifest: Manifest, model_bytes: int) -> str:
     """Markdown: what it is for, numbers, limits, data, license."""
@@ -47,8 +52,7 @@ def model_card(manifest: Manifest, model_bytes: int) -> str:
         "",
         "## Limits",
         "",
-        "Weights are held to |q| ≤ 64, so that x86-64 machines with and without VNNI compute the same codes. It is as "
-        "good as its training data: photos unlike them get worse answers, and nobody tested it for safety uses.",
+        _LIMITS,
         "",
     ]
     return "\n".join(lines)
@@ -69,5 +73,5 @@ def _metrics(manifest: Manifest) -> list[str]:
 
 def _metric(metric: Metric) -> str:
     unit = f" {metric.unit}" if metric.unit else ""
-    interval = f"{metric.interval[0]:.4f} to {metric.interval[1]:.4f}" if metric.interval else ""
+    interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
     return f"| {metric.name} | {metric.value:.4f}{unit} | {interval} | {metric.dataset} | {metric.n:,} |"

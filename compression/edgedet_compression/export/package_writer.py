@@ -1,19 +1,14 @@
 """Writes a quantized network as a package: model.onnx, decoding tables, manifest, model card."""
 
 import io
-import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx
-
-from edgedet_compression.errors import BuildRefused
-from edgedet_compression.export.model_card import model_card
-from edgedet_compression.quantization.detector_heads import HeadScaling
-from edgedet_compression.quantization.quantize import QuantizedNetwork
 from edgedet_runtime.manifest import (
     InputSpec,
     Manifest,
@@ -27,6 +22,10 @@ from edgedet_runtime.manifest import (
 from edgedet_runtime.package import Package, hash_files, load_package, write_package
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import find_boundaries, output_specs
+
+from edgedet_compression.export.model_card import model_card
+from edgedet_compression.quantization.detector_heads import HeadScaling
+from edgedet_compression.quantization.quantize import QuantizedNetwork
 
 TABLES = "decoding.npy"
 CARD = "README.md"
@@ -45,22 +44,13 @@ class PackageText:
 
 
 def write_model_package(
-    models: Path,
+    folder: Path,
     text: PackageText,
     source: InputSpec,
     network: QuantizedNetwork,
     anchors: Sequence[Sequence[tuple[float, float]]] = (),
-    metrics: Sequence[Metric] = (),
-    *,
-    replace: bool = False,
 ) -> Package:
-    """Write ``models/<name>/<version>/``; with `anchors` (per output, in input pixels) a detector.
-
-    Raises:
-        BuildRefused: the version exists and `replace` is not set.
-    """
-    folder = models / text.name / str(text.version)
-    refuse_existing(folder, replace=replace)
+    """Write a package into a new folder; with `anchors` (per output, in input pixels) a detector."""
     task: Task = "detect" if anchors else "classify"
     outputs = output_specs(network.model)
     decoding: YoloDecoding | SoftmaxDecoding = SoftmaxDecoding(tensor=outputs[0].name)
@@ -86,23 +76,33 @@ def write_model_package(
         boundaries=find_boundaries(network.model),
         license=text.license,
         provenance=text.provenance,
-        metrics=tuple(metrics),
         files=hash_files(contents),
     )
     return _write(folder, manifest, contents)
 
 
-def refuse_existing(folder: Path, *, replace: bool) -> None:
-    """Version folders are immutable: raise `BuildRefused` where one exists, unless it may be replaced."""
-    if folder.exists() and not replace:
-        raise BuildRefused(f"{folder} exists and versions are immutable: give another --version, or --replace")
-
-
-def with_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
-    """The same package with measured figures in its manifest and card; its digest does not change."""
+def write_with_metrics(folder: Path, package: Package, metrics: Sequence[Metric]) -> Package:
+    """A copy in a new folder with measured figures in manifest and card; the digest does not change."""
     manifest = package.manifest.model_copy(update={"metrics": tuple(metrics)})
     contents = {name: package.path(name).read_bytes() for name in manifest.files if name != CARD}
-    return _write(package.folder, manifest, contents)
+    return _write(folder, manifest, contents)
+
+
+@contextmanager
+def staging_folder(models: Path) -> Iterator[Path]:
+    """A folder beside the packages, on the same file system, gone at the end whatever happens."""
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=models) as folder:
+        yield Path(folder)
+
+
+def install(package: Package, folder: Path, staging: Path) -> Package:
+    """Move a finished package out of the staging folder to its place; one that is there changes places with it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        folder.rename(staging / "replaced")
+    package.folder.rename(folder)
+    return load_package(folder)
 
 
 def decoding_tables(scaling: HeadScaling) -> npt.NDArray[np.float32]:
@@ -115,21 +115,12 @@ def decoding_tables(scaling: HeadScaling) -> npt.NDArray[np.float32]:
 
 
 def _write(folder: Path, manifest: Manifest, contents: dict[str, bytes]) -> Package:
-    """Write beside the folder and then change places, so that an interrupted build leaves the old one whole."""
     card = model_card(manifest, len(contents["model.onnx"])).encode()
     complete = {**contents, CARD: card}
-    fresh = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    write_package(fresh, manifest.model_copy(update={"files": hash_files(complete)}), complete)
-    if folder.exists():
-        shutil.rmtree(folder)
-    fresh.rename(folder)
-    return load_package(folder)
+    return write_package(folder, manifest.model_copy(update={"files": hash_files(complete)}), complete)
 
 
-def _head(
-    tensor: str, stride: int, anchors: Sequence[tuple[float, float]], scaling: HeadScaling
-) -> YoloHead:
+def _head(tensor: str, stride: int, anchors: Sequence[tuple[float, float]], scaling: HeadScaling) -> YoloHead:
     return YoloHead(
         tensor=tensor,
         stride=stride,
@@ -144,8 +135,3 @@ def _npy(array: npt.NDArray[np.float32]) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
-
-
-def read_model(package: Package) -> onnx.ModelProto:
-    """The package's network."""
-    return onnx.load(package.path("model.onnx"))

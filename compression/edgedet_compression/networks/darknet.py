@@ -34,9 +34,7 @@ class DarknetNetwork:
     heads: tuple[Head, ...]
 
 
-def read_darknet(
-    cfg: Path, weights: Path, masks: Mapping[int, tuple[int, ...]] | None = None
-) -> DarknetNetwork:
+def read_darknet(cfg: Path, weights: Path, masks: Mapping[int, tuple[int, ...]] | None = None) -> DarknetNetwork:
     """Read a network; `masks` replaces the anchor mask of the head with that stride.
 
     Raises:
@@ -94,9 +92,7 @@ class _Weights:
 class _Builder:
     """Turns sections into layers; remembers name, channels and stride of every layer for routes."""
 
-    def __init__(
-        self, description: Description, weights: _Weights, masks: Mapping[int, tuple[int, ...]]
-    ) -> None:
+    def __init__(self, description: Description, weights: _Weights, masks: Mapping[int, tuple[int, ...]]) -> None:
         net = description.net
         self.size = (net.integer("height"), net.integer("width"))
         channels = net.integer("channels", 3)
@@ -145,9 +141,7 @@ class _Builder:
         self.graph.conv(name, source, weight, bias, stride=stride, padding=padding, group=group)
         return self._activated(section, name), filters, out_rows
 
-    def _folded(
-        self, section: Section, filters: int, channels: int, size: int
-    ) -> tuple[FloatArray, FloatArray]:
+    def _folded(self, section: Section, filters: int, channels: int, size: int) -> tuple[FloatArray, FloatArray]:
         bias = self.weights.take(filters)
         factor = np.ones(filters)
         if section.integer("batch_normalize", 0):

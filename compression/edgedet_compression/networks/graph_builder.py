@@ -1,6 +1,7 @@
 """Writes float ONNX graphs layer by layer: NCHW, batch 1, opset 21."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -104,6 +105,6 @@ class GraphBuilder:
     def _constant(self, name: str, value: npt.NDArray[np.generic]) -> None:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
 
-    def _node(self, operator: str, name: str, inputs: list[str], **attributes: object) -> str:
+    def _node(self, operator: str, name: str, inputs: list[str], **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=name, **attributes))
         return name

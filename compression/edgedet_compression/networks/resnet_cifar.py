@@ -20,7 +20,7 @@ _STAGES = ((1, 16), (2, 32), (3, 64))
 
 
 def read_resnet_cifar(weights: Path) -> onnx.ModelProto:
-    """Float ONNX of a `.th` checkpoint: input "image" [1, 3, 32, 32] normalized by MEAN and STD, output "logits" [1, 10].
+    """Float ONNX of a `.th` checkpoint: "image" [1, 3, 32, 32] normalized by MEAN and STD to "logits" [1, 10].
 
     Raises:
         SourceMissing: no such file, or no torch to read it with.

@@ -1,0 +1,1 @@
+"""Float ONNX to integers: rewrites, ranges, weights, the QDQ form."""

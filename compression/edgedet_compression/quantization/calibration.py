@@ -1,12 +1,13 @@
 """Runs a float network over calibration images and records how its tensors are distributed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from edgedet_compression.progress import Advance
 from edgedet_compression.quantization.float_graph import FloatGraph
 from edgedet_compression.quantization.ranges import Histogram
 
@@ -25,7 +26,7 @@ def calibrate(
     graph: FloatGraph,
     images: Sequence[npt.NDArray[np.float32]],
     tensors: Iterable[str],
-    advance: Callable[[], None] = lambda: None,
+    advance: Advance,
 ) -> Calibration:
     """Record `tensors` over images [1, C, H, W] (as the float network reads them), one image at a time.
 
@@ -36,11 +37,10 @@ def calibrate(
     options = ort.SessionOptions()
     options.log_severity_level = 3
     # Levels above BASIC may not show a tensor that they fuse away; its values would be the same.
-    session = ort.InferenceSession(
-        graph.model(inner).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(graph.model(inner).SerializeToString(), options, providers=["CPUExecutionProvider"])
     lows, highs = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
     sums: dict[str, npt.NDArray[np.float64]] = {}
+
     def values(image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return {graph.input: image, **dict(zip(inner, session.run(inner, {graph.input: image}), strict=True))}
 

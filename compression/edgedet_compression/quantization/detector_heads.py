@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
 from edgedet_compression.quantization.ranges import LEVELS, Quantization
-from edgedet_runtime.errors import GraphUnsupported
 
 GROUPS = ("xy", "wh", "objectness", "classes")
 
@@ -64,9 +64,9 @@ def _head_conv(graph: FloatGraph, tensor: str, anchors: int, classes: int) -> No
     if node is None or node.operator != "Conv" or len(shape) != 4 or shape[1] != wanted:
         made_by = "nothing" if node is None else node.operator
         raise GraphUnsupported(
-            f"output {tensor!r} has shape {list(shape)} and is made by {made_by}; a detector's outputs must be raw head "
-            f"maps [1, {wanted}, rows, columns] ({anchors} anchors · (5 + {classes} classes)) right out of a Conv. "
-            "Cut the decoding off before the export, or correct --anchors or --labels."
+            f"output {tensor!r} has shape {list(shape)} and is made by {made_by}; a detector's outputs must be raw "
+            f"head maps [1, {wanted}, rows, columns] ({anchors} anchors · (5 + {classes} classes)) right out of a "
+            "Conv. Cut the decoding off before the export, or correct --anchors or --labels."
         )
     return node
 
@@ -77,9 +77,7 @@ def _group_ranges(
     """(low, high) of each group of each head."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    session = ort.InferenceSession(
-        graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = ort.InferenceSession(graph.model().SerializeToString(), options, providers=["CPUExecutionProvider"])
     seen: list[list[list[npt.NDArray[np.float32]]]] = [[[] for _ in GROUPS] for _ in anchors]
     for image in images:
         for head, value in enumerate(session.run(graph.outputs, {graph.input: image})):

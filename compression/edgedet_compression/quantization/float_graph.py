@@ -4,19 +4,19 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
+from edgedet_runtime.errors import GraphUnsupported
 from onnx import TensorProto, helper, numpy_helper
 
 from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.networks.graph_builder import OPSET, as_model
-from edgedet_runtime.errors import GraphUnsupported
 
 Array = npt.NDArray[np.generic]
-Attribute = int | float | str | list[int] | None
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Node:
     name: str
     inputs: list[str]
     outputs: list[str]
-    attributes: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def output(self) -> str:
@@ -201,7 +201,9 @@ def _with_fixed_input(model: onnx.ModelProto) -> onnx.ModelProto:
     if kind.elem_type != TensorProto.FLOAT:
         raise SourceUnreadable(f"input {inputs[0].name!r} must be float32: export the network before quantization")
     if len(kind.shape.dim) != 4:
-        raise SourceUnreadable(f"input {inputs[0].name!r} must be an image [1, C, H, W], has {len(kind.shape.dim)} axes")
+        raise SourceUnreadable(
+            f"input {inputs[0].name!r} must be an image [1, C, H, W], has {len(kind.shape.dim)} axes"
+        )
     kind.shape.dim[0].dim_value = 1
     if any(dim.dim_value <= 0 for dim in kind.shape.dim):
         raise SourceUnreadable(

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.float_graph import FloatGraph
-from edgedet_runtime.errors import GraphUnsupported
 
 MAX_CODE = 255
 

@@ -1,12 +1,13 @@
 """Mean and covariance of what each convolution or fully connected layer multiplies its weights with."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+from edgedet_compression.progress import Advance
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
 
 # Positions taken of one image: enough that a 3 x 3 convolution of 512 channels sees more patches than inputs.
@@ -26,8 +27,8 @@ def patch_statistics(
     graph: FloatGraph,
     nodes: Sequence[Node],
     images: Sequence[npt.NDArray[np.float32]],
+    advance: Advance,
     seed: int = 0,
-    advance: Callable[[], None] = lambda: None,
 ) -> Iterator[tuple[Node, PatchStatistics]]:
     """The statistics of each node in turn; as many nodes share one run over the images as memory allows."""
     waiting = list(nodes)
@@ -94,12 +95,13 @@ def _patches(
     padded = np.pad(value[0], ((0, 0), (top, bottom), (left, right)))
     spans = [(size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=True)]
     rows, columns = (
-        (length - span) // stride + 1
-        for length, span, stride in zip(padded.shape[1:], spans, strides, strict=True)
+        (length - span) // stride + 1 for length, span, stride in zip(padded.shape[1:], spans, strides, strict=True)
     )
     chosen = random.permutation(rows * columns)[:_POSITIONS]
     first_row, first_column = chosen // columns * strides[0], chosen % columns * strides[1]
-    down, across = np.meshgrid(*(np.arange(size) * step for size, step in zip(kernel, dilations, strict=True)), indexing="ij")
+    down, across = np.meshgrid(
+        *(np.arange(size) * step for size, step in zip(kernel, dilations, strict=True)), indexing="ij"
+    )
     found = padded[:, first_row[:, None] + down.reshape(-1), first_column[:, None] + across.reshape(-1)]
     per_group = found.reshape(groups, -1, *found.shape[1:])
     return np.ascontiguousarray(per_group.transpose(0, 2, 1, 3)).reshape(groups, len(chosen), -1)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.calibration import Calibration
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
 from edgedet_compression.quantization.ranges import Quantization, covering, leaky_output, least_squares
 from edgedet_compression.quantization.rewrites import clip_maximum
-from edgedet_runtime.errors import GraphUnsupported
 
 # These only move codes: both sides share one scale.
 _MOVERS = {"MaxPool", "Resize", "Flatten"}

@@ -5,6 +5,7 @@ codes, feature-map outputs leave as NHWC codes, a fully connected output leaves 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,9 +71,7 @@ class _Writer:
     def model(self) -> onnx.ModelProto:
         order = {name: index for index, name in enumerate(self.graph.outputs)}
         outputs = sorted(self.outputs, key=lambda info: order[info.name])
-        graph = helper.make_graph(
-            self.nodes, "quantized", [self.input], outputs, list(self.constants.values())
-        )
+        graph = helper.make_graph(self.nodes, "quantized", [self.input], outputs, list(self.constants.values()))
         return as_model(graph)
 
     def _quantized(self, tensor: str, value: str) -> None:
@@ -109,7 +108,7 @@ class _Writer:
 
     def _weight_nodes(self, name: str, found: QuantizedWeights, input_scale: np.float32) -> tuple[str, str]:
         zeros = np.zeros(len(found.scales))
-        parts = {
+        parts: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {
             "weight": (found.codes, found.scales, zeros.astype(np.int8)),
             "bias": (found.bias, found.scales * input_scale, zeros.astype(np.int32)),
         }
@@ -138,6 +137,6 @@ class _Writer:
         self.constants.setdefault(name, numpy_helper.from_array(value, name))
         return name
 
-    def _node(self, operator: str, output: str, inputs: list[str], **attributes: object) -> str:
+    def _node(self, operator: str, output: str, inputs: list[str], **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output

@@ -1,23 +1,24 @@
 """A float ONNX network to a quantized one, in one call: the order of all steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import onnx
+from edgedet_runtime.errors import GraphUnsupported
 
+from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.calibration import calibrate
 from edgedet_compression.quantization.detector_heads import HeadScaling, scale_heads
 from edgedet_compression.quantization.float_graph import FloatGraph, Node, load_float_graph
 from edgedet_compression.quantization.input_stem import MAX_CODE, Normalization, absorb_normalization
-from edgedet_compression.quantization.plan import Plan, plan_steps, quantize_tensors, tensors_to_calibrate
 from edgedet_compression.quantization.patch_statistics import patch_statistics
+from edgedet_compression.quantization.plan import Plan, plan_steps, quantize_tensors, tensors_to_calibrate
 from edgedet_compression.quantization.qdq import write_qdq
 from edgedet_compression.quantization.ranges import Quantization
 from edgedet_compression.quantization.rewrites import simplify
 from edgedet_compression.quantization.weights import QuantizedWeights, quantize_weights
-from edgedet_runtime.errors import GraphUnsupported
 
 Photos = Sequence[npt.NDArray[np.uint8]]
 
@@ -43,11 +44,11 @@ def quantize(
     photos: Photos,
     normalization: Normalization,
     yolo: YoloShape | None = None,
-    advance: Callable[[], None] = lambda: None,
+    progress: Progress = silent,
 ) -> QuantizedNetwork:
     """Quantize a float network, calibrated on inputs uint8 [1, H, W, C] as `edgedet_runtime.letterbox` makes them.
 
-    With `yolo` the outputs are raw head maps, else one output [1, classes]. `advance` is called twice a photo.
+    With `yolo` the outputs are raw head maps, else one output [1, classes].
 
     Raises:
         GraphUnsupported: naming the operator that stands in the way.
@@ -63,18 +64,32 @@ def quantize(
     given = {graph.input: Quantization(float(np.float32(1 / MAX_CODE)), zero_point)}
     given |= {name: head.quantization for name, head in zip(graph.outputs, heads, strict=False)}
     steps = plan_steps(graph)
-    calibration = calibrate(graph, images, tensors_to_calibrate(graph, steps), advance)
+    tensors = tensors_to_calibrate(graph, steps)
+    calibration = calibrate(graph, images, tensors, progress("recording ranges", 2 * len(images)))
     plan = quantize_tensors(graph, steps, calibration, given)
-    weights = _quantized_weights(graph, plan, images, advance)
+    weights = _quantized_weights(graph, plan, images, progress)
     return QuantizedNetwork(write_qdq(graph, plan, weights), heads)
 
 
+def image_shape(model: onnx.ModelProto) -> tuple[str, tuple[int, int, int, int]]:
+    """Name and shape [1, C, H, W] of a float network's image input, also of one that reads NHWC.
+
+    Raises:
+        GraphUnsupported, SourceUnreadable: as `quantize` does.
+    """
+    graph = load_float_graph(model)
+    simplify(graph)
+    batch, channels, height, width = graph.shapes[graph.input]
+    return graph.input, (batch, channels, height, width)
+
+
 def _quantized_weights(
-    graph: FloatGraph, plan: Plan, images: Sequence[npt.NDArray[np.float32]], advance: Callable[[], None]
+    graph: FloatGraph, plan: Plan, images: Sequence[npt.NDArray[np.float32]], progress: Progress
 ) -> dict[str, QuantizedWeights]:
     nodes = [step.node for step in plan.steps if step.node.operator in {"Conv", "Gemm"}]
     found = {}
-    for node, statistics in patch_statistics(graph, nodes, images, advance=advance):
+    advance = progress("rounding weights", len(nodes))
+    for node, statistics in patch_statistics(graph, nodes, images, advance):
         weight = graph.constant(node.inputs[1], node)
         has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
         bias = graph.constant(node.inputs[2], node) if has_bias else np.zeros(len(weight), np.float32)

@@ -3,10 +3,12 @@
 Each rewrite edits a `FloatGraph` in place; `simplify` runs them all and then refuses what is left over.
 """
 
+from typing import Any
+
 import numpy as np
+from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
-from edgedet_runtime.errors import GraphUnsupported
 
 # What can be quantized, and what it needs. `simplify` turns the operators of REWRITTEN into these.
 QUANTIZABLE = {
@@ -154,7 +156,9 @@ def average_pool_to_conv(graph: FloatGraph) -> None:
         channels = graph.shapes[node.inputs[0]][1]
         kernel = node.integers("kernel_shape", ())
         weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)
-        attributes = {key: node.attributes[key] for key in ("kernel_shape", "strides", "pads") if key in node.attributes}
+        attributes: dict[str, Any] = {
+            key: node.attributes[key] for key in ("kernel_shape", "strides", "pads") if key in node.attributes
+        }
         node.operator, node.attributes = "Conv", {**attributes, "group": channels}
         node.inputs.append(_store(graph, f"{node.name}_weight", weight))
 

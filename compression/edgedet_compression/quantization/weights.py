@@ -61,10 +61,10 @@ def quantize_weights(
 
 def _scales(exact: Floats, bias: Floats, input_scale: float) -> Floats:
     """Per channel the scale that clips nothing; clipping was tried and biased the outputs towards 0."""
-    scales = np.abs(exact).max(axis=1) / MAX_WEIGHT_CODE
+    scales: Floats = np.abs(exact).max(axis=1) / MAX_WEIGHT_CODE
     scales = np.maximum(scales, np.abs(bias) / (input_scale * _BIAS_LIMIT))
     scales[scales < np.finfo(np.float32).tiny] = 1.0  # an all-zero channel
-    return np.float32(scales).astype(np.float64)
+    return np.asarray(scales.astype(np.float32), np.float64)
 
 
 def _nearest(scaled: Floats) -> Floats:

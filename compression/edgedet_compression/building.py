@@ -1,0 +1,168 @@
+"""Builds packages: read, quantize, verify, measure, and only then put in place."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.manifest import InputSpec, Metric, Provenance
+from edgedet_runtime.package import Package, file_sha256
+from edgedet_runtime.verification import verify_package
+
+from edgedet_compression.accuracy import Measured
+from edgedet_compression.errors import BuildRefused, VerificationFailed
+from edgedet_compression.export.package_writer import (
+    PackageText,
+    install,
+    staging_folder,
+    write_model_package,
+    write_with_metrics,
+)
+from edgedet_compression.float_baseline import Anchors, FloatNetwork
+from edgedet_compression.photo_folder import photo_files, read_inputs
+from edgedet_compression.progress import Progress, silent
+from edgedet_compression.quantization.input_stem import Normalization
+from edgedet_compression.quantization.quantize import QuantizedNetwork, YoloShape, image_shape, quantize
+from edgedet_compression.recipes import Recipe
+from edgedet_compression.sources import folder_sha256
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a package goes; an existing version is replaced only on demand."""
+
+    models: Path
+    name: str
+    version: int = 1
+    replace: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """``models/<name>/<version>``."""
+        return self.models / self.name / str(self.version)
+
+    def refuse_existing(self) -> None:
+        """Raise `BuildRefused` where the version exists: versions are immutable."""
+        if self.folder.exists() and not self.replace:
+            raise BuildRefused(f"{self.folder} exists and versions are immutable: give another --version, or --replace")
+
+
+@dataclass(frozen=True)
+class OwnNetwork:
+    """A user's float ONNX network and what has to be known about it."""
+
+    file: Path
+    labels: tuple[str, ...]
+    anchors: Anchors = ()
+    normalization: Normalization = field(default_factory=Normalization)
+    resize: str = "letterbox"
+    filter: str = "linear"
+    license: str = "not stated"
+    description: str = ""
+
+
+def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress = silent) -> Package:
+    """Build one of the known models, with its accuracy in the manifest.
+
+    Raises:
+        CompressionFault: data or weights are missing, or the version exists.
+        GraphUnsupported: the network cannot be quantized.
+    """
+    target.refuse_existing()
+    source = recipe.load(data)
+    calibration = recipe.calibration(data, recipe.input, recipe.seed)
+    shape = _yolo_shape(source.anchors, source.labels)
+    network = quantize(source.model, calibration.photos, recipe.normalization, shape, progress)
+    command = f"edgedet-compress build {recipe.name}"
+    provenance = Provenance(
+        recipe=command,
+        data=(f"calibration: {calibration.data}",),
+        seed=recipe.seed,
+        parent=source.parent,
+        tool_version=version("edgedet"),
+    )
+    text = PackageText(target.name, target.version, recipe.description, source.labels, recipe.license, provenance)
+    with staging_folder(target.models) as staging:
+        package = _write_verified(staging / "unmeasured", text, recipe.input, network, source.anchors, progress)
+        baseline = FloatNetwork.load(source.model, recipe.normalization, source.anchors)
+        metrics = recipe.accuracy(data, Measured(package, command, baseline, progress))
+        return install(write_with_metrics(staging / "measured", package, metrics), target.folder, staging)
+
+
+def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progress = silent) -> Package:
+    """Quantize a user's network, calibrated on the photos of a folder.
+
+    Raises:
+        CompressionFault: something is missing or does not fit; the message names the option.
+        GraphUnsupported: naming the operator that stands in the way.
+    """
+    target.refuse_existing()
+    model = _read_onnx(own.file)
+    name, (_, channels, height, width) = image_shape(model)
+    spec = InputSpec.model_validate(
+        {
+            "name": name,
+            "height": height,
+            "width": width,
+            "channels": 4 if channels == 3 else channels,
+            "resize": own.resize,
+            "filter": own.filter,
+        }
+    )
+    files = photo_files(calibrate)
+    shape = _yolo_shape(own.anchors, own.labels)
+    network = quantize(model, read_inputs(files, spec), own.normalization, shape, progress)
+    _check_labels(network, own)
+    provenance = Provenance(
+        recipe=f"edgedet-compress build --onnx {own.file.name} --calibrate {calibrate.name}",
+        data=(f"calibration: {calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}",),
+        parent=f"{own.file.name}, sha256 {file_sha256(own.file)}",
+        tool_version=version("edgedet"),
+    )
+    text = PackageText(target.name, target.version, own.description, own.labels, own.license, provenance)
+    with staging_folder(target.models) as staging:
+        package = _write_verified(staging / "package", text, spec, network, own.anchors, progress)
+        return install(package, target.folder, staging)
+
+
+def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
+    """Put measured figures into a package's manifest and card; its digest stays."""
+    with staging_folder(package.folder.parent.parent) as staging:
+        return install(write_with_metrics(staging / "measured", package, metrics), package.folder, staging)
+
+
+def _write_verified(
+    folder: Path, text: PackageText, source: InputSpec, network: QuantizedNetwork, anchors: Anchors, progress: Progress
+) -> Package:
+    package = write_model_package(folder, text, source, network, anchors)
+    advance = progress("comparing with the numpy reference", 1)
+    try:
+        verify_package(package, [])
+    except RuntimeFault as error:
+        raise VerificationFailed(f"{text.name}: {error}") from error
+    advance()
+    return package
+
+
+def _yolo_shape(anchors: Anchors, labels: Sequence[str]) -> YoloShape | None:
+    return YoloShape(tuple(len(pairs) for pairs in anchors), len(labels)) if anchors else None
+
+
+def _read_onnx(file: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(file)
+    except OSError as error:
+        raise BuildRefused(f"--onnx {file}: {error.strerror}") from error
+    except Exception as error:  # protobuf's DecodeError has no base of its own
+        raise BuildRefused(f"--onnx {file} is not an ONNX file: {error}") from error
+
+
+def _check_labels(network: QuantizedNetwork, own: OwnNetwork) -> None:
+    """A classifier's output must have as many classes as there are labels; a detector's maps are checked before."""
+    if own.anchors:
+        return
+    classes = network.model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
+    if classes != len(own.labels):
+        raise BuildRefused(f"the network answers {classes} classes, --labels lists {len(own.labels)}: one line a class")

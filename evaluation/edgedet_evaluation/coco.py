@@ -1,0 +1,78 @@
+"""Reads detection data sets in COCO's JSON format ("instances")."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
+
+
+@dataclass(frozen=True, slots=True)
+class CocoPhoto:
+    """A photo and its id in the annotations."""
+
+    id: int
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class CocoDataset:
+    """Photos in the order of the annotations; categories (id, name) in order of id; `content` as the JSON has it."""
+
+    name: str
+    photos: tuple[CocoPhoto, ...]
+    categories: tuple[tuple[int, str], ...]
+    content: dict[str, Any]
+    sha256: str
+    """Over the annotations and every photo."""
+
+    def category_ids(self, labels: Sequence[str]) -> list[int]:
+        """The category id of every label of a package: by name, or by place where both lists are equally long.
+
+        Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order.
+
+        Raises:
+            DataMismatch: a label is no category, and the lists differ in length.
+        """
+        by_name = {name: category for category, name in self.categories}
+        if all(label in by_name for label in labels):
+            return [by_name[label] for label in labels]
+        if len(labels) == len(self.categories):
+            return [category for category, _ in self.categories]
+        strange = next(label for label in labels if label not in by_name)
+        raise DataMismatch(
+            f"label {strange!r} of the package is none of the {len(self.categories)} categories of {self.name}, and "
+            f"the package has {len(labels)} labels: rename the categories in the annotations"
+        )
+
+
+def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoDataset:
+    """Read `annotations` (instances JSON) of the photos in folder `photos`.
+
+    Raises:
+        DataMissing: the file, or a photo that it lists.
+        DataUnreadable: not COCO's format; the message names the field.
+    """
+    if not annotations.is_file():
+        raise DataMissing(f"no annotations at {annotations}")
+    text = annotations.read_bytes()
+    try:
+        content = json.loads(text)
+        listed = tuple(CocoPhoto(int(image["id"]), photos / image["file_name"]) for image in content["images"])
+        categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
+        boxes = [(item["image_id"], item["category_id"], item["bbox"]) for item in content["annotations"]]
+    except (ValueError, TypeError) as error:
+        raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error
+    except KeyError as error:
+        raise DataUnreadable(f"{annotations} is not COCO's JSON: field {error} is missing") from error
+    if not listed or not boxes:
+        raise DataUnreadable(f"{annotations} lists {len(listed)} images and {len(boxes)} boxes: nothing to measure")
+    total = hashlib.sha256(hashlib.sha256(text).digest())
+    for photo in listed:
+        if not photo.file.is_file():
+            raise DataMissing(f"{annotations.name} lists {photo.file.name}, which is not in {photos}")
+        total.update(hashlib.sha256(photo.file.read_bytes()).digest())
+    return CocoDataset(name or annotations.stem, listed, categories, content, total.hexdigest())

@@ -1,0 +1,41 @@
+"""Reads photos sorted into one folder per label: the plainest form of a classification data set."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedet_evaluation.errors import DataMismatch, DataMissing
+
+PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+@dataclass(frozen=True, slots=True)
+class LabeledPhotos:
+    """Files and the indices of their labels."""
+
+    name: str
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    sha256: str
+    """Over every photo, in this order."""
+
+
+def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
+    """Photos `folder/LABEL/*.jpg|jpeg|png` for every label of a package.
+
+    Raises:
+        DataMissing: no photo below the folder.
+        DataMismatch: a subfolder whose name is none of the labels.
+    """
+    index = {label: place for place, label in enumerate(labels)}
+    files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    if not files:
+        raise DataMissing(f"no photo LABEL/NAME.jpg or .png below {folder}")
+    strange = sorted({path.parent.name for path in files} - index.keys())
+    if strange:
+        raise DataMismatch(f"{folder}/{strange[0]} is none of the package's labels: {', '.join(labels[:20])}")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return LabeledPhotos(folder.name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest())

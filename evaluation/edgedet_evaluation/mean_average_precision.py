@@ -1,0 +1,144 @@
+"""Mean average precision of detections by pycocotools, and its bootstrap over photos."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from edgedet_runtime.detection import Detections, DetectThresholds
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from edgedet_evaluation.coco import CocoDataset
+from edgedet_evaluation.errors import DataMismatch
+
+# COCO's protocol keeps 100 boxes a photo; the low score threshold leaves the whole precision-recall curve.
+THRESHOLDS = DetectThresholds(score=0.005, iou=0.45, max_detections=100)
+
+_RECALLS = np.linspace(0.0, 1.0, 101)
+_EPSILON = float(np.spacing(1))
+
+
+@dataclass(frozen=True, slots=True)
+class CategoryMatches:
+    """One category's detections d, best first, at IoU thresholds t: which photo, true or false; boxes to find."""
+
+    photo: NDArray[np.int64]
+    true: NDArray[np.bool_]
+    false: NDArray[np.bool_]
+    positives: NDArray[np.int64]
+    """Of each photo."""
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionScore:
+    """mAP50 and mAP50-95 (0…1) as pycocotools computes them, and what a bootstrap needs to compute them again."""
+
+    map50: float
+    map50_95: float
+    categories: tuple[CategoryMatches, ...]
+
+    def resampled(self, weights: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """mAP50 [r] and mAP50-95 [r] with each photo counted `weights` [r, photos] times.
+
+        Categories without a box in a resample are left out of its mean, as pycocotools leaves them out.
+        """
+        found = np.stack([_average_precision(category, weights) for category in self.categories])
+        return np.nanmean(found[:, :, 0], axis=0), np.nanmean(found, axis=(0, 2))
+
+
+def score_detections(
+    dataset: CocoDataset, answers: Sequence[Detections], category_ids: Sequence[int]
+) -> DetectionScore:
+    """Compare answers (photo pixels, one per photo of the data set) with the data set's boxes.
+
+    `category_ids` are those of the answers' labels. All areas, at most 100 detections a photo and category.
+    """
+    if len(answers) != len(dataset.photos):
+        raise DataMismatch(f"{len(answers)} answers for {len(dataset.photos)} photos of {dataset.name}")
+    rows = [
+        row
+        for photo, detections in zip(dataset.photos, answers, strict=True)
+        for row in _rows(photo.id, detections, category_ids)
+    ]
+    for number, row in enumerate(rows, start=1):
+        row["id"] = number
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to standard output
+        found = {"images": dataset.content["images"], "categories": dataset.content["categories"], "annotations": rows}
+        evaluation = COCOeval(_index(dataset.content), _index(found), "bbox")
+        evaluation.params.imgIds = [photo.id for photo in dataset.photos]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [THRESHOLDS.max_detections]
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
+    return DetectionScore(_mean(precision[0]), _mean(precision), tuple(_matches(evaluation, len(dataset.photos))))
+
+
+def _rows(photo: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for box, score, label in zip(detections.boxes, detections.scores, detections.labels, strict=True):
+        x1, y1, x2, y2 = (float(part) for part in box)
+        size = (x2 - x1, y2 - y1)
+        rows.append(
+            {
+                "image_id": photo,
+                "category_id": category_ids[int(label)],
+                "bbox": [x1, y1, *size],
+                "area": size[0] * size[1],
+                "iscrowd": 0,
+                "score": float(score),
+            }
+        )
+    return rows
+
+
+def _index(content: dict[str, object]) -> COCO:
+    coco = COCO()
+    coco.dataset = content
+    coco.createIndex()
+    return coco
+
+
+def _mean(precision: NDArray[np.float64]) -> float:
+    """The mean over categories that have boxes; pycocotools marks the others by -1."""
+    return float(precision[precision > -1].mean())
+
+
+def _matches(evaluation: COCOeval, photos: int) -> list[CategoryMatches]:
+    """Per category with boxes; evalImgs is ordered [category, area, photo]."""
+    categories = []
+    order = {photo: place for place, photo in enumerate(evaluation.params.imgIds)}
+    for start in range(0, len(evaluation.evalImgs), photos):
+        entries = [entry for entry in evaluation.evalImgs[start : start + photos] if entry is not None]
+        positives = np.zeros(photos, np.int64)
+        for entry in entries:
+            positives[order[entry["image_id"]]] = int(np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0))
+        if not positives.sum():
+            continue
+        scores = np.concatenate([entry["dtScores"] for entry in entries])
+        best = np.argsort(-scores, kind="mergesort")  # as pycocotools sorts, so that ties fall alike
+        places = [order[entry["image_id"]] for entry in entries]
+        photo = np.repeat(places, [len(entry["dtScores"]) for entry in entries])[best]
+        matched = np.concatenate([entry["dtMatches"] for entry in entries], axis=1)[:, best] != 0
+        ignored = np.concatenate([entry["dtIgnore"] for entry in entries], axis=1)[:, best] != 0
+        categories.append(CategoryMatches(photo.astype(np.int64), matched & ~ignored, ~matched & ~ignored, positives))
+    return categories
+
+
+def _average_precision(category: CategoryMatches, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """[resamples, IoU thresholds]: the mean over 101 recalls of the precision reached there or beyond."""
+    counts = weights[:, category.photo]
+    positives = weights @ category.positives
+    result = np.full((len(weights), len(category.true)), np.nan)
+    for threshold, (true, false) in enumerate(zip(category.true, category.false, strict=True)):
+        found = np.cumsum(counts * true, axis=1)
+        wrong = np.cumsum(counts * false, axis=1)
+        precision = found / (found + wrong + _EPSILON)
+        reached = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+        for resample in np.flatnonzero(positives):
+            place = np.searchsorted(found[resample] / positives[resample], _RECALLS, side="left")
+            result[resample, threshold] = reached[resample, place[place < reached.shape[1]]].sum() / len(_RECALLS)
+    return result
