@@ -15,7 +15,7 @@ from typing import Annotated
 import httpx
 import typer
 from edgedet_iot import IotFault, StreamReport, stream
-from edgedet_iot.tables import stream_table
+from edgedet_iot.tables import stream_line, stream_table
 from rich.console import Console
 
 from demo.boundaries import Trial, annotate, boundaries_of, summaries, try_boundaries
@@ -87,8 +87,8 @@ def _try_boundaries(console: Console, edge: str, photos: Sequence[Path]) -> tupl
             edge, photos, boundaries, lambda photo: status.update(f"{photo.name} through every boundary…")
         )
     rows = summaries(trials, boundaries)
-    console.print(trials_table(console, trials, boundaries))
-    console.print(boundaries_table(console, rows))
+    console.print(trials_table(trials, boundaries))
+    console.print(boundaries_table(rows))
     alone = [row.edge_ms for row in rows if row.k == boundaries[-1]]
     return trials, 1000 / alone[0] if alone else HIGHEST_RATE / OVERLOAD
 
@@ -100,6 +100,7 @@ def _overload(console: Console, edge: str, photos: Sequence[Path], capacity: flo
     )
     with console.status("Streaming…"):
         report = asyncio.run(stream(edge, photos, rate=rate, seconds=seconds, seed=1))
+    console.print(stream_line(report))
     console.print(stream_table(report))
     return report
 
@@ -107,7 +108,7 @@ def _overload(console: Console, edge: str, photos: Sequence[Path], capacity: flo
 def _print_metrics(console: Console, edge: str) -> None:
     for path, table in (("latency", latency_table), ("offload", offload_table)):
         content = httpx.get(f"{edge}/v1/metrics/{path}", trust_env=False).raise_for_status().json()
-        console.print(table(console, content))
+        console.print(table(content))
 
 
 def _judge(console: Console, trials: Sequence[Trial], report: StreamReport) -> Verdict:

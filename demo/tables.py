@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,50 +10,51 @@ from demo.boundaries import BoundarySummary, Trial
 
 PLAIN_WIDTH = 110
 OFFLOAD_COUNTS = ("requests", "offloaded", "ratio", "bytes_sent", "cloud_failures", "local_tails")
+WORDS = frozenset({"photo", "objects", "placement", ""})
+"""Columns that are set from the left."""
 
 
 def make_console() -> Console:
-    """Colors and lines in a terminal; plain text of a fixed width elsewhere."""
+    """Colors in a terminal; plain text of a fixed width elsewhere."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=PLAIN_WIDTH, no_color=True)
 
 
-def trials_table(console: Console, trials: Sequence[Trial], boundaries: range) -> Table:
+def trials_table(trials: Sequence[Trial], boundaries: range) -> Table:
     """A row per photo: what is in it, and whether each boundary says so."""
-    table = _table(console, "What is in the photos, and which boundaries (0…N) agree", "photo", "objects")
-    for k in boundaries:
-        table.add_column(str(k), justify="center")
+    table = _table("What is in the photos, and which boundaries (0…N) agree", "photo", "objects", *map(str, boundaries))
     for trial in trials:
         marks = ("[green]=[/]" if not trial.verdict(k) else "[red]≠[/]" for k in boundaries)
         table.add_row(trial.photo.name, trial.objects, *marks)
     return table
 
 
-def boundaries_table(console: Console, rows: Sequence[BoundarySummary]) -> Table:
+def boundaries_table(rows: Sequence[BoundarySummary]) -> Table:
     """A row per boundary: medians."""
     columns = ("boundary", "placement", "kB sent", "edge ms", "transfer ms", "cloud ms", "total ms")
-    table = _table(console, "The boundaries (medians over the photos)", *columns)
+    table = _table("The boundaries (medians over the photos)", *columns)
     for row in rows:
         milliseconds = (row.edge_ms, row.transfer_ms, row.cloud_ms, row.total_ms)
-        table.add_row(str(row.k), row.placement, f"{row.bytes_sent / 1000:.1f}", *(f"{ms:.1f}" for ms in milliseconds))
+        table.add_row(str(row.k), row.placement, f"{row.bytes_sent / 1000:.1f}", *map(_number, milliseconds))
     return table
 
 
-def latency_table(console: Console, latency: dict[str, Any]) -> Table:
-    """`/v1/metrics/latency` as it stands."""
-    title = f"GET /v1/metrics/latency (last {latency['window_s']} s)"
+def latency_table(latency: dict[str, Any]) -> Table:
+    """`/v1/metrics/latency` as it stands, a column per placement."""
     placements = latency["placements"]
-    stages = list(placements["all"]["stages_ms"])
-    table = _table(console, title, "placement", "count", "p50 ms", "p95 ms", "p99 ms", *stages)
-    for name, row in placements.items():
-        quantiles = (_number(row[key]) for key in ("p50_ms", "p95_ms", "p99_ms"))
-        table.add_row(name, str(row["count"]), *quantiles, *(_number(row["stages_ms"][stage]) for stage in stages))
+    table = _table(f"GET /v1/metrics/latency (last {latency['window_s']} s)", "", *placements)
+    table.add_row("count", *(str(row["count"]) for row in placements.values()))
+    for name in ("p50_ms", "p95_ms", "p99_ms"):
+        table.add_row(name, *(_number(row[name]) for row in placements.values()))
+    table.add_section()
+    for stage in placements["all"]["stages_ms"]:
+        table.add_row(f"{stage} (mean ms)", *(_number(row["stages_ms"][stage]) for row in placements.values()))
     return table
 
 
-def offload_table(console: Console, offload: dict[str, Any]) -> Table:
+def offload_table(offload: dict[str, Any]) -> Table:
     """`/v1/metrics/offload` as it stands."""
-    table = _table(console, f"GET /v1/metrics/offload (last {offload['window_s']} s)", "", "")
+    table = _table(f"GET /v1/metrics/offload (last {offload['window_s']} s)", "", "")
     for name in OFFLOAD_COUNTS:
         table.add_row(name, f"{offload[name]:.3f}" if name == "ratio" else str(offload[name]))
     for name in ("by_boundary", "by_reason"):
@@ -65,12 +65,10 @@ def offload_table(console: Console, offload: dict[str, Any]) -> Table:
     return table
 
 
-def _table(console: Console, title: str, *columns: str) -> Table:
-    words = {"photo", "objects", "placement", ""}
-    look = box.ROUNDED if console.is_terminal else box.ASCII
-    table = Table(title=title, title_justify="left", box=look, show_header=any(columns))
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", show_header=any(columns))
     for column in columns:
-        table.add_column(column, justify="left" if column in words else "right")
+        table.add_column(column, justify="left" if column in WORDS else "right")
     return table
 
 

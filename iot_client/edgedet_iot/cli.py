@@ -133,6 +133,7 @@ def stream_folder(
             report = asyncio.run(run())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    out.print(stream_line(report), highlight=False, soft_wrap=True)
     out.print(stream_table(report))
     if json_file is not None:
         json_file.write_text(json.dumps(report.to_json(), indent=2) + "\n")

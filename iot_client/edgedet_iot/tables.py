@@ -33,7 +33,7 @@ def route_line(answer: Detections | Classes) -> str:
 
 def stream_table(report: StreamReport) -> Table:
     """Offered, answered, how the rest ended, and latencies by placement."""
-    table = Table(title=stream_line(report), title_justify="left")
+    table = Table()
     for column in ("", "photos", "share", "p50 ms", "p95 ms", "p99 ms"):
         table.add_column(column, justify="right" if column else "left")
     table.add_row("offered", str(report.offered), "", "", "", "")
