@@ -14,55 +14,37 @@ from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from edgedet_edge import schemas
-from edgedet_edge.errors import ClientGone, EdgeFault
+from edgedet_edge import openapi, schemas
+from edgedet_edge.errors import BadQuery, ClientGone, EdgeFault
 from edgedet_edge.measurements import WINDOW_S
 from edgedet_edge.node import EdgeNode, Reply
 from edgedet_edge.node import Query as PhotoQuery
-from edgedet_edge.problems import MEDIA_TYPE, problem_response
-from edgedet_edge.request_body import FIELD, read_photo
+from edgedet_edge.problems import problem_response
+from edgedet_edge.request_body import Inbox
 
 log = structlog.get_logger()
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-_PHOTO_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "image/jpeg": {"schema": {"type": "string", "format": "binary"}},
-            "image/png": {"schema": {"type": "string", "format": "binary"}},
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {FIELD: {"type": "string", "format": "binary"}},
-                }
-            },
-        },
-    }
-}
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {"schema": schemas.Problem.model_json_schema()}}}
-    for status, text in {
-        400: "the photo cannot be decoded",
-        403: "the client may not choose this boundary",
-        404: "no such model",
-        408: "the request arrived too slowly",
-        413: "body or photo too large",
-        415: "neither JPEG nor PNG",
-        422: "bad query value",
-        429: "overloaded; see Retry-After",
-        503: "draining",
-        504: "accepted, but not answered by the deadline",
-    }.items()
-}
-_SCOPE_PROBLEMS: dict[int | str, dict[str, Any]] = {422: _PROBLEMS[422]}
+# Counted, never sent: nobody is there to read it. The number is nginx's.
+_CLIENT_GONE = 499
 
 Scope = Annotated[Literal["node", "cluster"], Query(description="this node, or all in the registry")]
 Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back")]
-Model = Annotated[str | None, Query(description="name[:version]", max_length=200)]
+Model = Annotated[str | None, Query(description="name[:version]; default: the node's own choice", max_length=200)]
 Boundary = Annotated[int | None, Query(ge=0, description="forces k, where the node allows it")]
-Deadline = Annotated[float | None, Header(alias="X-Deadline-Ms", gt=0, le=600_000)]
+Deadline = Annotated[
+    float | None,
+    Header(alias="X-Deadline-Ms", gt=0, le=600_000, description="milliseconds from the photo's arrival to its answer"),
+]
+RequestId = Annotated[
+    str | None, Header(alias="X-Request-Id", description="1 to 64 of A-Z a-z 0-9 . _ -; another gets replaced")
+]
+Score = Annotated[float | None, Query(ge=0, le=1, description="least score; default: the package's own")]
+Iou = Annotated[
+    float | None, Query(ge=0, le=1, description="boxes of a class that overlap more count as one; default: as above")
+]
+MaxDetections = Annotated[int | None, Query(ge=1, le=1000, description="the best ones; default: the package's own")]
+Format = Annotated[Literal["json", "image"], Query(description="image: the photo with its boxes, as JPEG")]
+TopK = Annotated[int | None, Query(ge=1, le=1000, description="number of classes; default: the package's own")]
 
 
 def create_app(node: EdgeNode) -> FastAPI:
@@ -74,7 +56,12 @@ def create_app(node: EdgeNode) -> FastAPI:
         yield
         await node.stop()
 
-    app = FastAPI(title="EdgeDet edge node", version=node.version, lifespan=lifespan)
+    app = FastAPI(
+        title="EdgeDet edge node",
+        summary="Photos in, objects or classes out; what is too much here runs on in a cloud.",
+        version=node.version,
+        lifespan=lifespan,
+    )
     app.state.node = node
     _add_photo_routes(app, node)
     _add_metric_routes(app, node)
@@ -84,16 +71,24 @@ def create_app(node: EdgeNode) -> FastAPI:
 
 
 def _add_photo_routes(app: FastAPI, node: EdgeNode) -> None:
-    @app.post("/v1/detect", response_model=schemas.DetectAnswer, responses=_PROBLEMS, openapi_extra=_PHOTO_BODY)
+    inbox = Inbox(node.max_body_bytes, node.max_held_bytes)
+
+    @app.post(
+        "/v1/detect",
+        response_model=schemas.DetectAnswer,
+        responses=openapi.DETECT_RESPONSES,
+        openapi_extra=openapi.PHOTO_BODY,
+    )
     async def detect(
         request: Request,
         model: Model = None,
-        score_threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
-        iou_threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
-        max_detections: Annotated[int | None, Query(ge=1, le=1000)] = None,
+        score_threshold: Score = None,
+        iou_threshold: Iou = None,
+        max_detections: MaxDetections = None,
         boundary: Boundary = None,
-        format: Annotated[Literal["json", "image"], Query(description="image: the photo with boxes")] = "json",  # noqa: A002  (the query's name)
+        format: Format = "json",  # noqa: A002  (the query's name)
         x_deadline_ms: Deadline = None,
+        x_request_id: RequestId = None,  # noqa: ARG001  (documented here, read by `_request_id`)
     ) -> Response:
         """Detect objects in the posted photo."""
         query = PhotoQuery(
@@ -106,48 +101,54 @@ def _add_photo_routes(app: FastAPI, node: EdgeNode) -> None:
             max_detections=max_detections,
             draw=format == "image",
         )
-        return await _answer(request, node, query)
+        return await _answer(request, node, inbox, query)
 
-    @app.post("/v1/classify", response_model=schemas.ClassifyAnswer, responses=_PROBLEMS, openapi_extra=_PHOTO_BODY)
+    @app.post(
+        "/v1/classify",
+        response_model=schemas.ClassifyAnswer,
+        responses=openapi.CLASSIFY_RESPONSES,
+        openapi_extra=openapi.PHOTO_BODY,
+    )
     async def classify(
         request: Request,
         model: Model = None,
-        top_k: Annotated[int | None, Query(ge=1, le=1000)] = None,
+        top_k: TopK = None,
         boundary: Boundary = None,
         x_deadline_ms: Deadline = None,
+        x_request_id: RequestId = None,  # noqa: ARG001  (documented here, read by `_request_id`)
     ) -> Response:
         """Classify the posted photo."""
         query = PhotoQuery(task="classify", model=model, boundary=boundary, deadline_ms=x_deadline_ms, top_k=top_k)
-        return await _answer(request, node, query)
+        return await _answer(request, node, inbox, query)
 
 
 def _add_metric_routes(app: FastAPI, node: EdgeNode) -> None:
-    @app.get("/v1/models", response_model=schemas.Models)
+    @app.get("/v1/models", response_model=schemas.Models, responses=openapi.MODELS_RESPONSES)
     async def models() -> Response:
         """The packages that this node serves, with their boundaries."""
         return _json(node.describe_models())
 
-    @app.get("/v1/models/{name}", response_model=schemas.ModelInfo, responses={404: _PROBLEMS[404]})
+    @app.get("/v1/models/{name}", response_model=schemas.ModelInfo, responses=openapi.MODEL_RESPONSES)
     async def model(name: Annotated[str, Path(description="name[:version]")]) -> Response:
         """One package."""
         return _json(node.describe_model(name))
 
-    @app.get("/v1/metrics/latency", response_model=schemas.LatencyMetrics, responses=_SCOPE_PROBLEMS)
+    @app.get("/v1/metrics/latency", response_model=schemas.LatencyMetrics, responses=openapi.LATENCY_RESPONSES)
     async def latency(scope: Scope = "node", window_s: Window = WINDOW_S) -> Response:
         """Latency by placement."""
         return _json(await node.latency(scope == "cluster", window_s))
 
-    @app.get("/v1/metrics/offload", response_model=schemas.OffloadMetrics, responses=_SCOPE_PROBLEMS)
+    @app.get("/v1/metrics/offload", response_model=schemas.OffloadMetrics, responses=openapi.OFFLOAD_RESPONSES)
     async def offload(scope: Scope = "node", window_s: Window = WINDOW_S) -> Response:
         """How much left the edge, and what is known of the clouds."""
         return _json(await node.offload(scope == "cluster", window_s))
 
-    @app.get("/v1/cluster", response_model=schemas.Cluster)
+    @app.get("/v1/cluster", response_model=schemas.Cluster, responses=openapi.CLUSTER_RESPONSES)
     async def cluster() -> Response:
         """The edges and the clouds that they see."""
         return _json(await node.cluster())
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses=openapi.PROMETHEUS_RESPONSES)
     async def prometheus() -> Response:
         """Prometheus text format."""
         return Response(node.measurements.exposition(), media_type="text/plain; version=0.0.4")
@@ -163,16 +164,24 @@ def _add_metric_routes(app: FastAPI, node: EdgeNode) -> None:
         return _json({"status": "draining"}, 503) if node.draining else _json({"status": "ready"})
 
 
-async def _answer(request: Request, node: EdgeNode, query: PhotoQuery) -> Response:
-    request_id = _request_id(request)
-    request.state.request_id = request_id
+async def _answer(request: Request, node: EdgeNode, inbox: Inbox, query: PhotoQuery) -> Response:
+    _check_names(request)
     node.check_open()
-    data = await read_photo(request, node.max_body_bytes)
-    photo = await _unless_gone(request, node.infer(data, query, request_id))
+    request_id = _request_id(request)
+    async with inbox.photo(request) as data:
+        photo = await _unless_gone(request, node.infer(data, query, request_id))
     headers = {"X-Request-Id": request_id}
     if photo.drawn is not None:
         return Response(photo.drawn, headers=headers, media_type="image/jpeg")
     return _json(photo.body, headers=headers)
+
+
+def _check_names(request: Request) -> None:
+    """A misspelled query value must not be a default in silence."""
+    known = {field.alias for field in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        raise BadQuery(f"query: nothing is called {unknown[0]!r} here; there are: {', '.join(sorted(known))}")
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Reply:
@@ -195,19 +204,25 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    request_id = getattr(request.state, "request_id", "")
+    request_id = _request_id(request)
     response = problem_response(error, request_id)
+    status: int = response.status_code
     if isinstance(error, ClientGone):
         log.info("client left", request_id=request_id)
-    elif response.status_code >= 500 and not isinstance(error, EdgeFault):
+        status = _CLIENT_GONE
+    elif status >= 500 and not isinstance(error, EdgeFault):
         log.error("request failed", request_id=request_id, path=request.url.path, exc_info=error)
-    request.app.state.node.measurements.refused(response.status_code)
+    request.app.state.node.measurements.refused(status)
     return response
 
 
 def _request_id(request: Request) -> str:
-    given = request.headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    """The client's own where it is sound, else a new one; the same for all of a request's life."""
+    if not hasattr(request.state, "request_id"):
+        given = request.headers.get("x-request-id", "")
+        request.state.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    request_id: str = request.state.request_id
+    return request_id
 
 
 def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:

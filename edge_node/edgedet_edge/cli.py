@@ -1,8 +1,11 @@
 """``edgedet-edge``: starts a node."""
 
 import asyncio
+import logging
 import signal
 import socket
+import sys
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +56,7 @@ def serve(
     max_megapixels: Annotated[float | None, typer.Option(help="Largest photo (default 40).")] = None,
     advertise: Annotated[str | None, typer.Option(help="URL that others reach this node by.")] = None,
     node_id: Annotated[str | None, typer.Option(help="Name in the cluster.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info (default) or warning.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings.", exists=True)] = None,
 ) -> None:
     """Serve photos.
@@ -66,21 +70,22 @@ def serve(
       edgedet-edge serve --port 8080 --cloud 10.0.0.5:9000 --redis redis://10.0.0.5:6379/0
     """
     flags = {name: value for name, value in locals().items() if name != "config"}
-    if cloud is not None:
-        flags["cloud"] = tuple(cloud)
-    _configure_log()
     try:
         settings = load_settings(config, flags)
+        _configure_log(settings.log_level)
         node = EdgeNode.load(settings)
     except ValidationError as error:
         raise typer.BadParameter(_first_fault(error)) from error
+    except tomllib.TOMLDecodeError as error:
+        raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.masked())
     keep_freed_memory()
+    listener = _listen(settings)
     # The loop is ours, not uvicorn's to choose: cloud calls and heartbeats run in it as well.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(node, settings))
+        runner.run(_serve(node, settings, listener))
 
 
 def main() -> None:
@@ -88,8 +93,16 @@ def main() -> None:
     app()
 
 
-async def _serve(node: EdgeNode, settings: EdgeSettings) -> None:
-    listener = socket.create_server((settings.host, settings.port), backlog=1024, reuse_port=False)
+def _listen(settings: EdgeSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+    except OSError as error:
+        address = f"{settings.host}:{settings.port}"
+        raise typer.BadParameter(f"port: cannot listen on {address}: {error.strerror}") from error
+
+
+async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket) -> None:
     limits = ConnectionLimits(
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,
@@ -125,26 +138,38 @@ class _DrainingServer(uvicorn.Server):
             self.force_exit = sig == signal.SIGINT
             self.should_exit = True
             return
-        loop = asyncio.get_running_loop()
-        self._drain = loop.create_task(self._drain_then_exit())
+        self._drain = asyncio.get_running_loop().create_task(self._drain_then_exit())
 
     async def _drain_then_exit(self) -> None:
         await self._node.drain()
         self.should_exit = True
 
 
-def _configure_log() -> None:
+def _configure_log(level: str) -> None:
+    """One JSON object a line, also for what libraries say."""
+    processors: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+        structlog.processors.format_exc_info,
+    ]
     structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]
+        processors=[*processors, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=processors,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
 
 
 def _first_fault(error: ValidationError) -> str:
     first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg'].removeprefix('Value error, ').removeprefix(f'{where}: ')}"

@@ -1,13 +1,19 @@
-"""Limits for slow clients: uvicorn itself arms a timer only after a response."""
+"""Limits for slow and endless clients: uvicorn itself arms a timer only after a response and reads any header."""
 
 import asyncio
+import time
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-_TOO_SLOW = b"The request did not arrive in time."
-_TOO_MANY = b"Too many open connections."
+MAX_HEADER_BYTES = 64 << 10
+"""Request line and headers together; also trailers, and what stands between two requests."""
+# A refused client that still writes would lose the answer to a reset, so what it sends is read for so long.
+_LINGER_S = 2.0
+# A request that was answered before its body ended (413, 415) may send the rest for so long; it is thrown away.
+_DISCARD_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +23,7 @@ class ConnectionLimits:
     header_timeout_s: float
     """From the connection, or from a request's first byte on, to the end of the headers."""
     body_timeout_s: float
-    """The body's rate is looked at in spans of this length."""
+    """The rates of a body and of an answer's reading are looked at in spans of this length."""
     min_body_bytes_s: float
     max_connections: int
 
@@ -38,63 +44,123 @@ class _LimitedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
+        self._write_timer: asyncio.TimerHandle | None = None
+        self._refused = False
         self._received = 0
+        self._outside_body = 0
+        """Bytes since a message began or a piece of its body came."""
+        self._body_began_s = 0.0
+
+    # The transport's calls
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > self.limits.max_connections:
-            self._refuse(503, b"Service Unavailable", _TOO_MANY)
-            return
-        self._arm(self.limits.header_timeout_s, self._expired)
+        if len(self.connections) > 2 * self.limits.max_connections:  # refusals linger too: they have a limit as well
+            transport.abort()
+        elif len(self.connections) > self.limits.max_connections:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "Too many open connections.")
+        else:
+            self._arm(self.limits.header_timeout_s, self._expired)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._disarm_write()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._received += len(data)
+        self._outside_body += len(data)
         super().data_received(data)
+        if self._outside_body > MAX_HEADER_BYTES:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"More than {MAX_HEADER_BYTES} bytes of headers.")
+        elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
+            # Bytes that begin no request ended uvicorn's own keep-alive timer.
+            self._arm(self.limits.header_timeout_s, self._expired)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._arm_write()
+
+    def resume_writing(self) -> None:
+        self._disarm_write()
+        super().resume_writing()
+
+    # The parser's calls
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._outside_body = 0
         if self._timer is None:  # a further request on a kept connection
             self._arm(self.limits.header_timeout_s, self._expired)
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._body_began_s = time.monotonic()
         self._arm(self.limits.body_timeout_s, self._check_body, self._received)
+
+    def on_body(self, body: bytes) -> None:
+        super().on_body(body)
+        self._outside_body = 0
 
     def on_message_complete(self) -> None:
         self._disarm()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, b"Bad Request", msg.encode("ascii"))
+        self._refuse(HTTPStatus.BAD_REQUEST, msg)
+
+    # Timers
 
     def _check_body(self, received_before: int) -> None:
         enough = self.limits.min_body_bytes_s * self.limits.body_timeout_s
+        if self.cycle.response_complete and time.monotonic() - self._body_began_s > _DISCARD_S:
+            self.transport.abort()
         # A reader that this server paused is not slow.
-        if self._received - received_before < enough and not self.flow.read_paused:
+        elif self._received - received_before < enough and not self.flow.read_paused:
             self._expired()
-            return
-        self._arm(self.limits.body_timeout_s, self._check_body, self._received)
+        else:
+            self._arm(self.limits.body_timeout_s, self._check_body, self._received)
+
+    def _check_reading(self, unsent_before: int) -> None:
+        enough = self.limits.min_body_bytes_s * self.limits.body_timeout_s
+        unsent = self.transport.get_write_buffer_size()
+        if unsent_before - unsent < enough:
+            self.transport.abort()
+        else:
+            self._arm_write()
 
     def _expired(self) -> None:
-        self._timer = None
-        self._refuse(408, b"Request Timeout", _TOO_SLOW)
-
-    def _refuse(self, status: int, phrase: bytes, detail: bytes) -> None:
-        if self.transport.is_closing():
+        if self._answering:  # it is the next request that is slow: this one's answer comes first
+            self._arm(self.limits.header_timeout_s, self._expired)
             return
-        body = b'{"type":"about:blank","title":"%s","status":%d,"detail":"%s"}' % (phrase, status, detail)
-        head = (
-            b"HTTP/1.1 %d %s\r\ncontent-type: application/problem+json\r\n"
-            b"content-length: %d\r\nconnection: close\r\n\r\n"
-        )
-        # Only when no answer has begun: a second status line would corrupt the first answer.
-        if self.cycle is None or not self.cycle.response_started:
-            self.transport.write(head % (status, phrase, len(body)) + body)
-        self.transport.close()
+        self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
+
+    @property
+    def _answering(self) -> bool:
+        """Whether a request that has arrived waits for its answer."""
+        current = self.cycle
+        return bool(self.pipeline) or (current is not None and not current.response_complete and not current.more_body)
+
+    def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer once, then hear the client out for a little while."""
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        current = self.cycle
+        # A second status line would corrupt an answer that has begun, or be taken for that of an earlier request.
+        if not self._answering and (current is None or not (current.more_body and current.response_started)):
+            self.transport.write(_problem(status, detail))
+        if current is not None and not current.response_complete:  # its handler need not wait for the rest
+            current.disconnected = True
+            current.message_event.set()
+        if not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self._arm(_LINGER_S, self.transport.abort)
 
     def _arm(self, delay_s: float, callback: Any, *args: Any) -> None:
         self._disarm()
@@ -104,3 +170,25 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _arm_write(self) -> None:
+        self._disarm_write()
+        unsent = self.transport.get_write_buffer_size()
+        self._write_timer = self.loop.call_later(self.limits.body_timeout_s, self._check_reading, unsent)
+
+    def _disarm_write(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+
+
+def _problem(status: HTTPStatus, detail: str) -> bytes:
+    slug = status.phrase.lower().replace(" ", "-")
+    body = (
+        f'{{"type":"urn:edgedet:problem:{slug}","title":"{status.phrase}","status":{status.value},"detail":"{detail}"}}'
+    )
+    head = (
+        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: application/problem+json\r\n"
+        f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return (head + body).encode("ascii")

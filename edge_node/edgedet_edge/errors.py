@@ -3,6 +3,7 @@
 EdgeFault
 ├── BodyTooLarge       413
 ├── MediaTypeUnsupported 415
+├── BadForm            400
 ├── BadQuery           422
 ├── ForcedBoundaryForbidden 403
 ├── Overloaded         429, with the time after which to try again
@@ -40,6 +41,13 @@ class MediaTypeUnsupported(EdgeFault):
 
     status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     title = "Unsupported media type"
+
+
+class BadForm(EdgeFault):
+    """A multipart body that is broken, or holds no photo."""
+
+    status = HTTPStatus.BAD_REQUEST
+    title = "Bad form"
 
 
 class BadQuery(EdgeFault):

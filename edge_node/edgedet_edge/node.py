@@ -28,7 +28,7 @@ from edgedet_edge.job import Job, Outcome, ServedModel
 from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report
 from edgedet_edge.placement import Decision, FixedBoundary, Policy, Reason, parse_policy
 from edgedet_edge.prober import Prober
-from edgedet_edge.registry import NodeRecord, Registry
+from edgedet_edge.registry import Registry
 from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 
@@ -64,6 +64,7 @@ class EdgeNode:
     def __init__(self, settings: EdgeSettings, models: list[ServedModel], refusals: list[Refusal]) -> None:
         self.version = installed_version("edgedet")
         self.max_body_bytes = int(settings.max_body_mb * 1e6)
+        self.max_held_bytes = int(settings.max_held_mb * 1e6)
         self.draining = False
         self.measurements = Measurements()
         self._settings = settings
@@ -272,7 +273,7 @@ class EdgeNode:
 
     async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/latency`."""
-        buckets, _ = await self._buckets(cluster)
+        buckets = await self._buckets(cluster)
         return {
             "window_s": window_s,
             "registry": self._registry.status,
@@ -281,7 +282,7 @@ class EdgeNode:
 
     async def offload(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/offload`."""
-        buckets, _ = await self._buckets(cluster)
+        buckets = await self._buckets(cluster)
         return {
             "window_s": window_s,
             "registry": self._registry.status,
@@ -292,13 +293,12 @@ class EdgeNode:
     async def cluster(self) -> dict[str, Any]:
         """`/v1/cluster`."""
         others = await self._registry.others()
-        edges = [{**self._state(), "age_s": 0.0}, *({**o.state, "age_s": round(o.age_s, 2)} for o in others)]
+        edges = [{**self._state(), "age_s": 0.0}, *(other.state for other in others)]
         return {"registry": self._registry.status, "edges": sorted(edges, key=lambda edge: str(edge["id"]))}
 
-    async def _buckets(self, cluster: bool) -> tuple[list[Bucket], list[NodeRecord]]:
-        own = list(self.measurements.buckets())
+    async def _buckets(self, cluster: bool) -> list[Bucket]:
         others = await self._registry.others() if cluster else []
-        return own + [Bucket.from_json(bucket) for other in others for bucket in other.buckets], others
+        return [*self.measurements.buckets(), *(bucket for other in others for bucket in other.buckets)]
 
     def _report(self) -> dict[str, Any]:
         return {"state": self._state(), "buckets": [bucket.to_json() for bucket in self.measurements.buckets()]}

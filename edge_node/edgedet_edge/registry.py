@@ -11,8 +11,14 @@ from typing import Any, Literal
 
 import orjson
 import structlog
+from google.protobuf.message import DecodeError
 from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+
+from edgedet_edge.measurements import Bucket
+from edgedet_edge.schemas import EdgeState
 
 HEARTBEAT_S = 1.0
 TTL_S = 5
@@ -25,12 +31,10 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """A node as it last reported itself."""
+    """A node as it last reported itself: its `EdgeState` and what it measured."""
 
-    node_id: str
     state: dict[str, Any]
-    buckets: list[dict[str, Any]]
-    age_s: float
+    buckets: list[Bucket]
 
 
 class Registry:
@@ -39,15 +43,17 @@ class Registry:
     def __init__(self, url: str, node_id: str, report: Callable[[], dict[str, Any]]) -> None:
         self._node_id = node_id
         self._report = report
-        self._redis = Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S) if url else None
+        self._redis = _connect(url) if url else None
         self._task: asyncio.Task[None] | None = None
         self.status: Status = "down" if url else "off"
         self._logged: Status | None = None
+        self._unreadable: set[bytes | str] = set()
 
     def start(self) -> None:
         """Begin the heartbeats, where there is a registry."""
         if self._redis is not None:
             self._task = asyncio.create_task(self._beat(self._redis), name="registry-heartbeat")
+            self._task.add_done_callback(_tell)
 
     async def stop(self) -> None:
         """End the heartbeats and take the node out."""
@@ -73,17 +79,30 @@ class Registry:
             self._changed("down", error)
             return []
         self._changed("up")
-        return [_record(value) for value in values if value is not None]
+        records = [self._record(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+        return [record for record in records if record is not None]
 
     async def _beat(self, redis: Redis) -> None:
         while True:
-            content = {**self._report(), "node_id": self._node_id, "sent_s": time.time()}
+            content = {**self._report(), "sent_s": time.time()}
             try:
                 await redis.set(_PREFIX + self._node_id, orjson.dumps(content), ex=TTL_S)
                 self._changed("up")
             except (RedisError, OSError) as error:
                 self._changed("down", error)
             await asyncio.sleep(HEARTBEAT_S)
+
+    def _record(self, key: bytes | str, value: bytes | str) -> NodeRecord | None:
+        """What another node wrote; one that this version cannot read is left out, and told once."""
+        try:
+            record = _parse(value)
+        except (ValueError, TypeError, KeyError, AttributeError, DecodeError) as error:
+            if key not in self._unreadable:
+                self._unreadable.add(key)
+                log.warning("registry entry cannot be read", key=str(key), error=repr(error))
+            return None
+        self._unreadable.discard(key)
+        return record
 
     def _changed(self, status: Status, error: Exception | None = None) -> None:
         self.status = status
@@ -96,8 +115,22 @@ class Registry:
             log.info("registry answers")
 
 
-def _record(value: bytes | str) -> NodeRecord:
+def _connect(url: str) -> Redis:
+    """A client that tells of a fault at once: the next heartbeat is the retry."""
+    return Redis.from_url(
+        url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, retry=Retry(NoBackoff(), retries=0)
+    )
+
+
+def _parse(value: bytes | str) -> NodeRecord:
     content = orjson.loads(value)
     # Wall clocks of machines differ by more than a heartbeat now and then; an age is never negative.
     age_s = max(0.0, time.time() - content["sent_s"])
-    return NodeRecord(content["node_id"], content["state"], content["buckets"], age_s)
+    state = EdgeState.model_validate({**content["state"], "age_s": round(age_s, 2)}).model_dump(mode="json")
+    return NodeRecord(state, [Bucket.from_json(bucket) for bucket in content["buckets"]])
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    """Heartbeats that end must not do so silently: the others would take this node for dead."""
+    if not task.cancelled() and task.exception() is not None:
+        log.error("heartbeats ended", exc_info=task.exception())

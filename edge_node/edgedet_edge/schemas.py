@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edgedet_edge.placement import BreakerState, Reason
+
 Placement = Literal["edge", "split", "cloud"]
-BreakerState = Literal["closed", "open", "half-open"]
 
 
 class _Schema(BaseModel):
@@ -68,7 +69,7 @@ class Route(_Schema):
 
     placement: Placement
     boundary: int = Field(description="k: segments 1…k ran on the edge")
-    reason: str = Field(examples=["cheapest"])
+    reason: Reason
     segments: list[SegmentRun]
     bytes_sent: int = Field(description="tensor bytes sent to the cloud, as encoded")
 
@@ -191,7 +192,7 @@ class OffloadMetrics(_Schema):
     offloaded: int
     ratio: float
     by_boundary: dict[str, int]
-    by_reason: dict[str, int]
+    by_reason: dict[Reason, int]
     bytes_sent: int
     cloud_failures: int
     local_tails: int

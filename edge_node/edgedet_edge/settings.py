@@ -3,11 +3,20 @@
 import secrets
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
-from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 from redis.connection import parse_url
+
+from edgedet_edge.placement import parse_policy
 
 
 def _address(value: str) -> str:
@@ -17,7 +26,24 @@ def _address(value: str) -> str:
     return value
 
 
+def _split(value: object) -> object:
+    """The environment holds one string; commas part addresses."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _redis_url(value: str) -> str:
+    if value:
+        parse_url(value)
+    return value
+
+
+def _policy(value: str) -> str:
+    parse_policy(value)
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
 
 
 class EdgeSettings(BaseSettings):
@@ -41,11 +67,11 @@ class EdgeSettings(BaseSettings):
     """Package for requests without `model`; default: the first of the task by name."""
     backend: str = "onnxruntime"
     """What runs segments here."""
-    cloud: tuple[Address, ...] = ()
-    """Clouds as HOST:PORT."""
-    redis: str = ""
+    cloud: Addresses = ()
+    """Clouds as HOST:PORT; in the environment parted by commas."""
+    redis: Annotated[str, AfterValidator(_redis_url)] = ""
     """URL of the registry; empty: none."""
-    placement: str = "marginal-cost"
+    placement: Annotated[str, AfterValidator(_policy)] = "marginal-cost"
     """Placement policy."""
     forward_photos: bool = False
     """Whether photos may leave the site (boundary 0)."""
@@ -55,6 +81,8 @@ class EdgeSettings(BaseSettings):
     """Deadline of a request without `X-Deadline-Ms`."""
     max_body_mb: float = Field(default=20, gt=0)
     """Largest request body."""
+    max_held_mb: float = Field(default=500, gt=0)
+    """All photos in the node at once: more are answered 429."""
     max_megapixels: float = Field(default=40, gt=0)
     """Largest photo."""
     header_timeout_s: float = Field(default=10, gt=0)
@@ -65,6 +93,8 @@ class EdgeSettings(BaseSettings):
     """Minimum rate of a body."""
     max_connections: int = Field(default=1000, ge=1)
     """Open connections; more are answered 503."""
+    log_level: Literal["debug", "info", "warning"] = "info"
+    """debug: a line for every answer."""
     drain_s: float = Field(default=10, gt=0)
     """Longest wait for accepted requests after SIGTERM."""
 
@@ -81,12 +111,8 @@ class EdgeSettings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
     def masked(self) -> dict[str, object]:
-        """For the log: the password in the registry's URL is not shown."""
-        values = self.model_dump(mode="json")
-        password = parse_url(self.redis).get("password") if self.redis else None
-        if password:
-            values["redis"] = self.redis.replace(str(password), "***")
-        return values
+        """For the log: a password in the registry's URL is not shown."""
+        return {**self.model_dump(mode="json"), "redis": _masked_url(self.redis)}
 
 
 def load_settings(config: Path | None, flags: dict[str, object]) -> EdgeSettings:
@@ -95,3 +121,14 @@ def load_settings(config: Path | None, flags: dict[str, object]) -> EdgeSettings
     configured = type("Configured", (EdgeSettings,), {"model_config": SettingsConfigDict(toml_file=config)})
     settings: EdgeSettings = configured(**given)
     return settings
+
+
+def _masked_url(url: str) -> str:
+    parts = urlsplit(url)
+    userinfo, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = userinfo.partition(":")
+    netloc = f"{user}{colon}{'***' if colon else ''}{at}{host}"
+    query = urlencode(
+        [(name, "***" if name == "password" else value) for name, value in parse_qsl(parts.query)], safe="*"
+    )
+    return SplitResult(parts.scheme, netloc, parts.path, query, parts.fragment).geturl()

@@ -1,0 +1,18 @@
+"""``edgedet-cloud`` and ``python -m edgedet_cloud``: the command, or what to install for it."""
+
+import sys
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        from edgedet_cloud.cli import main as run  # noqa: PLC0415  (its libraries may be missing)
+    except ModuleNotFoundError as missing:
+        if str(missing.name).startswith("edgedet_"):
+            raise
+        sys.exit(f"edgedet-cloud needs {missing.name}: pip install 'edgedet[cloud]'")
+    run()
+
+
+if __name__ == "__main__":
+    main()
