@@ -10,8 +10,8 @@ import onnxruntime as ort
 from edgedet_compression.progress import Advance
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
 
-# Positions taken of one image: enough that a 3 x 3 convolution of 512 channels sees more patches than inputs.
-_POSITIONS = 256
+# Patches taken of all images together: three times as many as a 3 x 3 convolution of 512 channels has inputs.
+_PATCHES = 16384
 _BYTES_AT_ONCE = 500_000_000
 
 
@@ -60,7 +60,7 @@ def _collect(
         values = {graph.input: image, **dict(zip(inner, outputs, strict=True))}
         for node in nodes:
             kernel = graph.constants[node.inputs[1]].shape[2:]
-            sums[node.name].add(_patches(values[node.inputs[0]], node, kernel, random))
+            sums[node.name].add(_patches(values[node.inputs[0]], node, kernel, random, -(-_PATCHES // len(images))))
     for node in nodes:
         yield node, sums[node.name].result()
 
@@ -84,9 +84,9 @@ class _Sums:
 
 
 def _patches(
-    value: npt.NDArray[np.float32], node: Node, kernel: tuple[int, ...], random: np.random.Generator
+    value: npt.NDArray[np.float32], node: Node, kernel: tuple[int, ...], random: np.random.Generator, count: int
 ) -> npt.NDArray[np.float32]:
-    """[groups, n, inputs]: what a random choice of outputs is computed from."""
+    """[groups, n, inputs]: what a random choice of at most `count` outputs is computed from."""
     if node.operator == "Gemm":
         return value[np.newaxis]
     groups = int(node.number("group", 1))
@@ -97,7 +97,7 @@ def _patches(
     rows, columns = (
         (length - span) // stride + 1 for length, span, stride in zip(padded.shape[1:], spans, strides, strict=True)
     )
-    chosen = random.permutation(rows * columns)[:_POSITIONS]
+    chosen = random.permutation(rows * columns)[:count]
     first_row, first_column = chosen // columns * strides[0], chosen % columns * strides[1]
     down, across = np.meshgrid(
         *(np.arange(size) * step for size, step in zip(kernel, dilations, strict=True)), indexing="ij"
