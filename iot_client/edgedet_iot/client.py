@@ -25,6 +25,7 @@ from edgedet_iot.photo_request import (
 
 DEADLINE_S = 10.0
 RETRIES = 3
+GRACE_S = 0.5
 # Edges stand on the site's own network: proxies for the internet, which the environment may name, are not asked.
 _HTTP: dict[str, Any] = {
     "trust_env": False,
@@ -35,12 +36,11 @@ _HTTP: dict[str, Any] = {
 class _Rules:
     """What both clients share: the edges, the deadline and the retries."""
 
-    def __init__(self, edges: str | Sequence[str], deadline_s: float, retries: int) -> None:
-        if deadline_s <= 0 or retries < 0:
-            raise ValueError("deadline_s must be above 0 and retries at least 0")
+    def __init__(self, edges: str | Sequence[str], deadline_s: float, retries: int, grace_s: float) -> None:
+        if deadline_s <= 0 or retries < 0 or grace_s < 0:
+            raise ValueError("deadline_s must be above 0, retries and grace_s at least 0")
         self._pool = EdgePool(edges)
-        self._deadline_s = deadline_s
-        self._retries = retries
+        self._deadline_s, self._retries, self._grace_s = deadline_s, retries, grace_s
 
     @property
     def edges(self) -> tuple[str, ...]:
@@ -49,7 +49,7 @@ class _Rules:
 
     def _exchange(self, deadline_s: float | None) -> Exchange:
         end_s = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
-        return exchange(self._pool, Patience(end_s, self._retries), time.monotonic)
+        return exchange(self._pool, Patience(end_s, self._retries, self._grace_s), time.monotonic)
 
 
 class Client(_Rules):
@@ -60,6 +60,7 @@ class Client(_Rules):
         deadline_s: seconds for an answer, retries included; every try tells the edge what is left. The methods take
             another one for a single photo.
         retries: repetitions of a photo that was refused (429) or failed (5xx); `Retry-After` is respected.
+        grace_s: how long past the deadline the edge's own word (504) is awaited, before the edge counts as dead.
         transport: replaces the network (httpx).
 
     Raises (all methods):
@@ -78,9 +79,10 @@ class Client(_Rules):
         *,
         deadline_s: float = DEADLINE_S,
         retries: int = RETRIES,
+        grace_s: float = GRACE_S,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(edges, deadline_s, retries)
+        super().__init__(edges, deadline_s, retries, grace_s)
         self._http = httpx.Client(transport=transport, **_HTTP)
 
     def detect(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> Detections:
@@ -135,9 +137,10 @@ class AsyncClient(_Rules):
         *,
         deadline_s: float = DEADLINE_S,
         retries: int = RETRIES,
+        grace_s: float = GRACE_S,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(edges, deadline_s, retries)
+        super().__init__(edges, deadline_s, retries, grace_s)
         self._http = httpx.AsyncClient(transport=transport or ConnectionStack(), **_HTTP)
 
     async def detect(

@@ -15,10 +15,15 @@ LONGEST_REST_S = 30.0
 class _Rest:
     until_s: float
     length_s: float
+    probed: bool
+    """Whether a request tries the edge again already; the others wait for how it goes."""
 
 
 class EdgePool:
-    """Edges by URL, and which of them rest after a failure: 1 s, doubled up to 30 s while they keep failing."""
+    """Edges by URL, and which of them rest after a failure: 1 s, doubled up to 30 s while they keep failing.
+
+    After a rest one request tries the edge; only its success brings the others back.
+    """
 
     def __init__(self, edges: str | Sequence[str]) -> None:
         given = [edges] if isinstance(edges, str) else list(edges)
@@ -27,20 +32,24 @@ class EdgePool:
         self.edges = tuple(dict.fromkeys(_checked(edge) for edge in given))
         self._rests: dict[str, _Rest] = {}
 
-    def in_order(self, now_s: float) -> tuple[str, ...]:
-        """All edges: the living as given, then the resting, soonest back first."""
-        rests = dict(self._rests)
-        resting = {edge: rest.until_s for edge, rest in rests.items() if rest.until_s > now_s}
+    def take_order(self, now_s: float) -> tuple[str, ...]:
+        """All edges for one request: the living as given, then the resting, soonest back first."""
+        resting: dict[str, float] = {}
+        for edge, rest in list(self._rests.items()):
+            if rest.until_s > now_s:
+                resting[edge] = rest.until_s
+            else:
+                self._rests[edge] = _Rest(now_s + rest.length_s, rest.length_s, probed=True)
         return tuple(sorted(self.edges, key=lambda edge: resting.get(edge, 0.0)))
 
     def failed(self, edge: str, now_s: float) -> None:
-        """The edge did not answer; further failures while it rests (requests under way) do not lengthen its rest."""
+        """The edge did not answer; what was under way when its rest began says nothing new."""
         last = self._rests.get(edge)
         if last is None:
-            self._rests[edge] = _Rest(now_s + FIRST_REST_S, FIRST_REST_S)
-        elif last.until_s <= now_s:
+            self._rests[edge] = _Rest(now_s + FIRST_REST_S, FIRST_REST_S, probed=False)
+        elif last.probed:
             length_s = min(2 * last.length_s, LONGEST_REST_S)
-            self._rests[edge] = _Rest(now_s + length_s, length_s)
+            self._rests[edge] = _Rest(now_s + length_s, length_s, probed=False)
 
     def answered(self, edge: str) -> None:
         """The edge is alive."""

@@ -30,8 +30,6 @@ from edgedet_iot.errors import (
 
 FIRST_BACKOFF_S = 0.1
 CONNECT_S = 1.0
-GRACE_S = 0.5
-"""How long past the deadline the edge's own word (504) is awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +38,12 @@ class Send:
 
     edge: str
     remaining_s: float
+    grace_s: float
 
     @property
     def timeout(self) -> httpx.Timeout:
         """Longest waits of the try."""
-        return httpx.Timeout(self.remaining_s + GRACE_S, connect=min(CONNECT_S, self.remaining_s), pool=None)
+        return httpx.Timeout(self.remaining_s + self.grace_s, connect=min(CONNECT_S, self.remaining_s), pool=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,8 @@ class Patience:
 
     deadline_s: float
     retries: int
+    grace_s: float
+    """How long past the deadline the edge's own word (504) is awaited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,10 @@ def exchange(
         now = clock()
         if now >= patience.deadline_s:
             raise DeadlineMissed("the deadline was over before the photo was sent")
-        edges = pool.in_order(now)
+        edges = pool.take_order(now)
         fresh = [edge for edge in edges if edge not in not_before_s]
         edge = fresh[0] if fresh else min(edges, key=lambda one: not_before_s[one])
-        outcome = yield Send(edge, patience.deadline_s - now)
+        outcome = yield Send(edge, patience.deadline_s - now, patience.grace_s)
         assert outcome is not None
         now = clock()
         if isinstance(outcome, httpx.Response) and outcome.status_code == HTTPStatus.OK:
@@ -141,7 +142,7 @@ def may_pass(fault: IotFault) -> bool:
 def retry_after_s(headers: httpx.Headers, now: datetime) -> float | None:
     """Seconds of a `Retry-After`, which is a number or a date (RFC 9110, 10.2.3); None where there is none."""
     value = headers.get("retry-after", "").strip()
-    if value.isdigit():
+    if value.isascii() and value.isdigit():
         return float(value)
     try:
         date = parsedate_to_datetime(value)

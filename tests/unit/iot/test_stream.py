@@ -1,0 +1,38 @@
+import itertools
+import random
+from statistics import mean, pstdev
+
+import pytest
+from edgedet_iot import photos_in
+from edgedet_iot.stream import send_times_s
+
+
+def test_regular_arrivals_have_equal_gaps_and_do_not_drift():
+    times = list(itertools.islice(send_times_s(3.0, "regular", random.Random(1)), 3001))
+    assert times[0] == 0
+    assert times[3000] == pytest.approx(1000, abs=1e-9)
+
+
+def test_poisson_arrivals_have_exponential_gaps_of_the_rate():
+    times = list(itertools.islice(send_times_s(50.0, "poisson", random.Random(1)), 20_000))
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert mean(gaps) == pytest.approx(1 / 50, rel=0.03)
+    assert pstdev(gaps) == pytest.approx(1 / 50, rel=0.03)
+
+
+def test_a_seed_makes_the_arrivals_repeatable():
+    one, two = (list(itertools.islice(send_times_s(5, "poisson", random.Random(7)), 50)) for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_a_rate_must_be_above_zero(rate):
+    with pytest.raises(ValueError, match="rate"):
+        next(send_times_s(rate, "regular", random.Random(1)))
+
+
+def test_photos_are_the_jpeg_and_png_files_of_a_folder_by_name(tmp_path):
+    for name in ("b.JPG", "a.png", "c.jpeg", "notes.txt", "d.webp"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "folder.jpg").mkdir()
+    assert [path.name for path in photos_in(tmp_path)] == ["a.png", "b.JPG", "c.jpeg"]
