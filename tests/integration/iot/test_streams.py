@@ -1,0 +1,93 @@
+"""Open-loop streams to a real edge."""
+
+import asyncio
+import time
+
+import pytest
+from edgedet_iot import StreamReport, stream
+
+
+def run(*args, **options) -> StreamReport:
+    return asyncio.run(stream(*args, **options))
+
+
+def test_below_the_capacity_every_photo_is_answered(edge, sample_photos):
+    report = run(edge.url, sample_photos, rate=5, seconds=2, arrivals="regular", deadline_s=10)
+    assert report.offered == 10
+    assert report.by_status == {"200": 10}
+    assert report.by_edge == {edge.url: 10}
+    assert report.by_placement["edge"] == report.by_placement["all"]
+    assert report.lost == 0
+
+
+def test_far_above_the_capacity_the_rest_is_refused_and_none_is_lost(edge, sample_photos):
+    report = run(edge.url, sample_photos, rate=250, seconds=2, seed=1, deadline_s=0.3)
+    assert sum(report.by_status.values()) == report.offered
+    assert report.by_status["200"] > 0
+    assert report.by_status["429"] > 0
+    assert set(report.by_status) <= {"200", "429", "504", "not sent in time"}
+    assert report.lost == 0
+
+
+def test_latency_counts_from_the_intended_send_time(sample_photos):
+    """A server that answers one photo at a time: an open loop sees the queue grow, a closed loop would not."""
+    took_s = 0.05
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with turn:
+            await asyncio.sleep(took_s)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        await reader.readexactly(length)
+        writer.write(b"HTTP/1.1 415 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    turn = asyncio.Lock()
+
+    async def main() -> float:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        start = time.monotonic()
+        async with server:
+            await stream(f"http://127.0.0.1:{port}", sample_photos[:1], rate=100, seconds=0.2, arrivals="regular")
+        return time.monotonic() - start
+
+    # 20 photos were sent in 0.2 s without waiting for answers; the server took 20 turns of 0.05 s.
+    assert asyncio.run(main()) >= 20 * took_s
+
+
+def test_a_stopped_stream_keeps_its_books(edge, sample_photos):
+    async def main() -> StreamReport:
+        stop = asyncio.Event()
+        heard: list[StreamReport] = []
+
+        def hear(report: StreamReport) -> None:
+            heard.append(report)
+            if report.answered:
+                stop.set()
+
+        report = await stream(edge.url, sample_photos, rate=10, stop=stop, on_progress=hear)
+        assert heard
+        assert report.offered >= heard[-1].offered
+        return report
+
+    report = asyncio.run(main())
+    assert sum(report.by_status.values()) == report.offered > 0
+
+
+def test_a_dead_edge_is_told_as_unreachable(nobody, sample_photos):
+    report = run(nobody, sample_photos, rate=50, seconds=0.2, arrivals="regular")
+    assert report.by_status == {"unreachable": 10}
+    assert report.lost == 10
+    assert report.by_placement == {}
+
+
+def test_a_stream_fails_over(edge, nobody, sample_photos):
+    report = run([nobody, edge.url], sample_photos, rate=5, seconds=1, arrivals="regular", deadline_s=10)
+    assert report.by_edge == {edge.url: 5}
+
+
+def test_nothing_to_send_is_refused(edge):
+    with pytest.raises(ValueError, match="no photos"):
+        run(edge.url, [], rate=1, seconds=1)
