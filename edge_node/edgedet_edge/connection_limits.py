@@ -97,6 +97,10 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        if self.parser.should_upgrade() and self.cycle.scope["method"] not in ("GET", "HEAD"):
+            # The parser takes a body behind such a header for the other protocol's (`curl --http2 --data …`).
+            self._refuse(HTTPStatus.BAD_REQUEST, "No upgrades here: send the request as plain HTTP/1.1.")
+            return
         self._body_began_s = time.monotonic()
         self._arm(self.limits.body_timeout_s, self._check_body, self._received)
 
@@ -107,6 +111,9 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._disarm()
         super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        pass  # not worth a line in the log
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(HTTPStatus.BAD_REQUEST, msg)
