@@ -8,8 +8,9 @@ from typing import Any
 import grpc
 import structlog
 from edgedet_proto import inference_pb2 as pb
-from edgedet_proto import inference_pb2_grpc as pb_grpc
 from edgedet_proto.wire import RECEIVED_KEY, RETRY_KEY, WireError, build_response, parse_request
+from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -17,7 +18,7 @@ from edgedet_cloud.dataplane import CloudCenter
 from edgedet_cloud.errors import BadCall, CloudError, Faulty, QueueFull
 
 log = structlog.get_logger()
-_SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+_DESCRIPTOR = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 _LARGEST_PHOTO = 20 << 20
 _MESSAGE_SLACK = 1 << 20
 _OTHER_CALLS = 64
@@ -34,7 +35,7 @@ class AddressTaken(Exception):
     """The address cannot be listened on."""
 
 
-class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
+class InferenceService:
     """Open Inference Protocol v2 on a `CloudCenter`."""
 
     def __init__(self, center: CloudCenter, version: str) -> None:
@@ -78,8 +79,8 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         response.outputs.add(name=name, datatype="FP32", shape=(-1, columns))
         return response
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Run a tail."""
+    async def ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
+        """Run a tail; the message comes as bytes."""
         # At once: the edge learns when its upload ended, and measures the link by it.
         await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
         try:
@@ -87,14 +88,14 @@ class InferenceService(pb_grpc.GRPCInferenceServiceServicer):
         except CloudError as error:
             await self._abort(context, error)
         except Exception:
-            log.exception("a call failed", request_id=request.id, model=request.model_name)
+            log.exception("a call failed")
             await self._abort(context, Faulty("the cloud failed; its log tells why"))
 
-    async def _answer(self, request: Any, remaining_s: float | None) -> Any:
+    async def _answer(self, request: bytes, remaining_s: float | None) -> Any:
         start_s = time.monotonic()
         try:
-            call, tensors = parse_request(request)
-        except WireError as error:
+            call, tensors = parse_request(pb.ModelInferRequest.FromString(request))
+        except (WireError, DecodeError) as error:
             raise BadCall(str(error)) from error
         reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
         elapsed_ms = round((time.monotonic() - start_s) * 1000.0, 1)
@@ -128,11 +129,25 @@ def create_server(center: CloudCenter, version: str) -> tuple[grpc.aio.Server, h
     # Uploads and health checks count too. Above it the library refuses by itself, before it reads a body.
     most_calls = center.most_open + _OTHER_CALLS
     server = grpc.aio.server(options=options, maximum_concurrent_rpcs=most_calls)
-    pb_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceService(center, version), server)  # type: ignore[no-untyped-call]
+    server.add_generic_rpc_handlers((_handlers(InferenceService(center, version)),))
     health_service = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health_service, server)
-    reflection.enable_server_reflection((_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    reflection.enable_server_reflection((_DESCRIPTOR.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server, health_service
+
+
+def _handlers(service: InferenceService) -> Any:
+    """What the generated code would make, but ModelInfer parses its message itself: the library would answer bytes that
+    are no message with UNKNOWN and a stack trace in the log."""
+    handlers = {}
+    for method in _DESCRIPTOR.methods:
+        request, response = GetMessageClass(method.input_type), GetMessageClass(method.output_type)
+        handlers[method.name] = grpc.unary_unary_rpc_method_handler(
+            getattr(service, method.name),
+            request_deserializer=None if method.name == "ModelInfer" else request.FromString,
+            response_serializer=response.SerializeToString,
+        )
+    return grpc.method_handlers_generic_handler(_DESCRIPTOR.full_name, handlers)
 
 
 async def serve(center: CloudCenter, host: str, port: int, version: str, stop: asyncio.Event, drain_s: float) -> None:
@@ -148,12 +163,12 @@ async def serve(center: CloudCenter, host: str, port: int, version: str, stop: a
         raise AddressTaken(f"cannot listen on {host}:{port}") from error
     center.start()
     await server.start()
-    for service in ("", _SERVICE):
+    for service in ("", _DESCRIPTOR.full_name):
         await health_service.set(service, health_pb2.HealthCheckResponse.SERVING)
     log.info("ready", host=host, port=bound)
     await stop.wait()
     log.info("draining")
-    for service in ("", _SERVICE):
+    for service in ("", _DESCRIPTOR.full_name):
         await health_service.set(service, health_pb2.HealthCheckResponse.NOT_SERVING)
     await center.drain(drain_s)
     await server.stop(grace=1.0)

@@ -31,7 +31,6 @@ class Edge:
     call: InferCall
     """What its messages say beside boundary, codec and the photo's size."""
 
-
     def enter(self, photo: Path) -> tuple[np.ndarray, Geometry]:
         return to_input(decode_photo(photo.read_bytes()), self.chain.manifest.input)
 

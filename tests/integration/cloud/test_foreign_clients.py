@@ -1,4 +1,4 @@
-"""Clients that know nothing of us: Triton's own client, the public health and reflection clients, our health command."""
+"""Clients that know nothing of us (Triton's own, the public health and reflection clients), and our health command."""
 
 import json
 import shutil
@@ -84,7 +84,7 @@ def test_triton_client_sends_a_photo_and_chooses_thresholds(session: Session, ed
 def test_triton_client_reads_the_reason_of_a_refusal(session: Session):
     status, reason = session.facts["unknown_model"]
     assert status == "StatusCode.NOT_FOUND"
-    assert "there are: yolov3-tiny-coco:1" in reason
+    assert "is not served; there are: " in reason
     status, reason = session.facts["mixed_inputs"]
     assert status == "StatusCode.INVALID_ARGUMENT"
     assert "stands alone" in reason

@@ -21,9 +21,7 @@ NAME = "yolov3-tiny-coco"
 
 @pytest.fixture(scope="module")
 def model(models: Path) -> ServedModel:
-    (loaded,) = load_models(models)[:1]
-    assert loaded.package.manifest.name == NAME
-    return loaded
+    return next(model for model in load_models(models) if model.package.manifest.name == NAME)
 
 
 @pytest.fixture(scope="module")
@@ -252,7 +250,7 @@ def test_what_does_not_fit_is_refused_before_it_waits(model: ServedModel, tensor
     one, two = tensors
     photo = WireTensor("photo", "BYTES", (1,), b"\x03\0\0\0abc")
     cases: list[tuple[type[Exception], str, InferCall, list[WireTensor]]] = [
-        (ModelUnknown, "there are: yolov3-tiny-coco:1", call_of(model="other"), tensors),
+        (ModelUnknown, "is not served; there are: yolov3-tiny-coco:1", call_of(model="other"), tensors),
         (ModelUnknown, "version '9' is not served", call_of(version="9"), tensors),
         (DigestDiffers, "here has", call_of(digest="0" * 64), tensors),
         (BadCall, "there is no tensor", call_of(), []),
