@@ -18,7 +18,15 @@ from edgedet_iot import IotFault, StreamReport, stream
 from edgedet_iot.tables import stream_line, stream_table
 from rich.console import Console
 
-from demo.boundaries import Trial, annotate, boundaries_of, summaries, try_boundaries
+from demo.boundaries import (
+    CloudNotReached,
+    Trial,
+    annotate,
+    boundaries_of,
+    summaries,
+    try_boundaries,
+    wait_for_cloud,
+)
 from demo.processes import ROOT, StartFailed, start_cloud, start_edge, stopping
 from demo.tables import boundaries_table, latency_table, make_console, offload_table, trials_table
 
@@ -52,7 +60,7 @@ def run(
     try:
         with tempfile.TemporaryDirectory(prefix="edgedet-demo-") as logs:
             verdict = _demo(console, Path(logs), output, seconds)
-    except (StartFailed, IotFault, httpx.HTTPError) as error:
+    except (StartFailed, CloudNotReached, IotFault, httpx.HTTPError) as error:
         console.print(f"The demo failed: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:
@@ -71,6 +79,7 @@ def _demo(console: Console, logs: Path, output: Path, seconds: float) -> Verdict
         edge = start_edge(logs, "--cloud", cloud.address, "--forward-photos", "--allow-forced-boundary")
         with stopping(edge):
             console.print(f"Cloud at {cloud.address} (gRPC), edge at {edge.url} (HTTP)\n")
+            wait_for_cloud(edge.url)
             trials, capacity = _try_boundaries(console, edge.url, photos)
             written = annotate(edge.url, photos, output)
             console.print(f"{len(written)} annotated photos in {output}/\n")
