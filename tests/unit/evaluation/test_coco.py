@@ -1,0 +1,73 @@
+"""The COCO reader: order, labels, and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+from edgedet_evaluation.coco import read_coco
+from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
+
+BOX = (0, 3, 1.0, 2.0, 30.0, 40.0)
+
+
+def test_photos_keep_their_order_and_categories_follow_their_ids(make_dataset):
+    dataset = read_coco(*make_dataset(3, [BOX]))
+    assert [photo.id for photo in dataset.photos] == [0, 1, 2]
+    assert dataset.categories == ((1, "dog"), (3, "cat"), (7, "cow"))
+    assert dataset.name == "instances"
+
+
+def test_labels_are_found_by_name_in_any_order(make_dataset):
+    dataset = read_coco(*make_dataset(1, [BOX]))
+    assert dataset.category_ids(["cow", "dog"]) == [7, 1]
+
+
+def test_as_many_labels_with_other_names_are_taken_in_order(make_dataset):
+    dataset = read_coco(*make_dataset(1, [BOX]))
+    assert dataset.category_ids(["hound", "cat", "cattle"]) == [1, 3, 7]
+
+
+def test_labels_that_fit_neither_way_are_refused_by_name(make_dataset):
+    dataset = read_coco(*make_dataset(1, [BOX]))
+    with pytest.raises(DataMismatch, match="'hound'"):
+        dataset.category_ids(["hound", "cat"])
+
+
+def test_the_checksum_follows_annotations_and_photos(make_dataset):
+    annotations, photos = make_dataset(2, [BOX])
+    first = read_coco(annotations, photos).sha256
+    assert read_coco(annotations, photos).sha256 == first
+    (photos / "1.jpg").write_bytes(b"other")
+    assert read_coco(annotations, photos).sha256 != first
+
+
+def test_a_listed_photo_that_is_not_there_is_named(make_dataset):
+    annotations, photos = make_dataset(2, [BOX])
+    (photos / "1.jpg").unlink()
+    with pytest.raises(DataMissing, match=r"1\.jpg"):
+        read_coco(annotations, photos)
+
+
+def test_missing_annotations_are_told_by_path(tmp_path: Path):
+    with pytest.raises(DataMissing, match=r"nothing\.json"):
+        read_coco(tmp_path / "nothing.json", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"images": [{"id": 1}]}, "file_name"),
+        ({"annotations": []}, "nothing to measure"),
+        ({"categories": [{"id": "x", "name": "cat"}]}, "invalid literal"),
+        ({"images": None}, "not COCO"),
+    ],
+)
+def test_other_json_is_refused_with_the_field(make_dataset, changes: dict, message: str):
+    with pytest.raises(DataUnreadable, match=message):
+        read_coco(*make_dataset(1, [BOX], **changes))
+
+
+def test_a_file_that_is_no_json_is_refused(tmp_path: Path):
+    path = tmp_path / "instances.json"
+    path.write_text("{")
+    with pytest.raises(DataUnreadable, match="not COCO's JSON"):
+        read_coco(path, tmp_path)

@@ -1,0 +1,82 @@
+"""Intervals: known formulas, and properties that hold for any data."""
+
+import math
+
+import numpy as np
+import pytest
+from edgedet_evaluation.intervals import (
+    bootstrap_interval,
+    bootstrap_weights,
+    median_interval,
+    paired_difference,
+    proportion,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy import stats
+
+
+@given(photos=st.integers(1, 200), seed=st.integers(0, 1000))
+def test_every_resample_draws_as_many_photos_as_there_are(photos: int, seed: int):
+    weights = bootstrap_weights(photos, resamples=20, seed=seed)
+    assert weights.shape == (20, photos)
+    assert (weights.sum(axis=1) == photos).all()
+    assert (weights == bootstrap_weights(photos, resamples=20, seed=seed)).all()
+
+
+@given(trials=st.integers(1, 10_000), share=st.floats(0, 1))
+def test_a_proportion_has_wilsons_interval(trials: int, share: float):
+    successes = round(share * trials)
+    found = proportion(successes, trials)
+    z, p = stats.norm.ppf(0.975), successes / trials
+    center = (p + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * math.sqrt(p * (1 - p) / trials + z * z / (4 * trials * trials))
+    assert found.value == p
+    assert found.low == pytest.approx(max(0, center - half), abs=1e-9)
+    assert found.high == pytest.approx(min(1, center + half), abs=1e-9)
+
+
+@given(values=st.lists(st.floats(0.1, 10), min_size=1, max_size=100))
+def test_a_median_lies_in_its_interval(values: list[float]):
+    found = median_interval(values)
+    assert min(values) <= found.low <= found.value <= found.high <= max(values)
+
+
+def test_the_median_of_many_draws_is_covered_about_nineteen_times_of_twenty():
+    draws = np.random.default_rng(0).exponential(size=(400, 61))
+    intervals = [median_interval(list(row)) for row in draws]
+    covered = sum(found.low <= math.log(2) <= found.high for found in intervals) / len(intervals)
+    assert 0.92 <= covered <= 1.0
+
+
+@given(arrays(np.bool_, 50), arrays(np.bool_, 50))
+def test_exchanging_two_systems_turns_the_difference_around(first: np.ndarray, second: np.ndarray):
+    forth, back = paired_difference(first, second), paired_difference(second, first)
+    assert forth.difference.value == -back.difference.value
+    assert (forth.first_only, forth.second_only) == (back.second_only, back.first_only)
+    assert forth.p_value == pytest.approx(back.p_value)
+    assert forth.difference.low <= forth.difference.value <= forth.difference.high
+
+
+def test_the_paired_interval_is_that_of_scipys_bootstrap():
+    rng = np.random.default_rng(3)
+    first = rng.random(2000) < 0.9
+    second = first ^ (rng.random(2000) < 0.02)
+    found = paired_difference(first, second).difference
+    gains = second.astype(float) - first.astype(float)
+    wanted = stats.bootstrap((gains,), np.mean, method="basic", n_resamples=5000, batch=100).confidence_interval
+    assert found.low == pytest.approx(wanted.low, abs=1e-3)
+    assert found.high == pytest.approx(wanted.high, abs=1e-3)
+
+
+def test_equal_systems_differ_by_nothing():
+    right = np.array([True, False, True])
+    found = paired_difference(right, right)
+    assert (found.difference.value, found.difference.low, found.difference.high, found.p_value) == (0, 0, 0, 1)
+
+
+def test_the_basic_interval_reflects_the_replicates():
+    found = bootstrap_interval(1.0, np.linspace(1.0, 2.0, 1001))
+    assert found.low == pytest.approx(2 - 1.975)
+    assert found.high == pytest.approx(2 - 1.025)

@@ -1,0 +1,33 @@
+"""Photos in one folder per label."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from edgedet_evaluation.errors import DataMismatch, DataMissing
+from edgedet_evaluation.labeled_folders import read_labeled_folders
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sample_photos: list[Path]) -> Path:
+    for label, photo in (("cat", sample_photos[0]), ("dog", sample_photos[1]), ("dog", sample_photos[2])):
+        (tmp_path / label).mkdir(exist_ok=True)
+        shutil.copy(photo, tmp_path / label)
+    (tmp_path / "dog" / "notes.txt").write_text("no photo")
+    return tmp_path
+
+
+def test_every_photo_gets_the_index_of_its_folders_label(folder: Path):
+    found = read_labeled_folders(folder, ("dog", "cow", "cat"))
+    assert found.labels == (2, 0, 0)
+    assert [path.parent.name for path in found.files] == ["cat", "dog", "dog"]
+
+
+def test_a_folder_that_is_no_label_is_named(folder: Path):
+    with pytest.raises(DataMismatch, match="cat is none of the package's labels: dog, cow"):
+        read_labeled_folders(folder, ("dog", "cow"))
+
+
+def test_a_folder_without_photos_is_told(tmp_path: Path):
+    with pytest.raises(DataMissing, match="no photo LABEL/NAME"):
+        read_labeled_folders(tmp_path, ("dog",))

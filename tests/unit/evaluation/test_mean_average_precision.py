@@ -1,0 +1,91 @@
+"""Average precision: pycocotools' own figures, and resamples that mean what they say."""
+
+import numpy as np
+import pytest
+from edgedet_evaluation.coco import read_coco
+from edgedet_evaluation.errors import DataMismatch
+from edgedet_evaluation.mean_average_precision import score_detections
+from edgedet_runtime.detection import Detections
+
+CATEGORY_IDS = [1, 3, 7]
+PHOTOS = 6
+
+
+def random_boxes(rng: np.random.Generator) -> list[tuple[int, int, float, float, float, float]]:
+    return [
+        (int(rng.integers(PHOTOS)), int(rng.choice([1, 3])), *rng.uniform(0, 100, 2), *rng.uniform(20, 80, 2))
+        for _ in range(20)
+    ]
+
+
+def noisy_answers(boxes, rng: np.random.Generator) -> list[Detections]:
+    """Most boxes found, shifted a little, and false ones among them."""
+    answers = []
+    for photo in range(PHOTOS):
+        rows = [
+            (x + rng.normal(0, 4), y + rng.normal(0, 4), x + width, y + height, rng.uniform(), CATEGORY_IDS.index(c))
+            for which, c, x, y, width, height in boxes
+            if which == photo and rng.uniform() < 0.8
+        ]
+        rows += [(*rng.uniform(0, 50, 2), *rng.uniform(60, 150, 2), rng.uniform(), rng.integers(3)) for _ in range(4)]
+        array = np.array(sorted(rows, key=lambda row: -row[4]), np.float32)
+        answers.append(Detections(array[:, :4], array[:, 4], array[:, 5].astype(np.int64)))
+    return answers
+
+
+def repeated(boxes, answers, counts):
+    """The same data set with every photo as often as `counts` says."""
+    order = np.repeat(np.arange(PHOTOS), counts)
+    more = [(new, *box[1:]) for new, old in enumerate(order) for box in boxes if box[0] == old]
+    return more, [answers[old] for old in order]
+
+
+def test_perfect_answers_score_one(make_dataset):
+    boxes = [(0, 1, 10.0, 10.0, 50.0, 60.0), (1, 3, 0.0, 5.0, 30.0, 30.0)]
+    dataset = read_coco(*make_dataset(2, boxes))
+    answers = [
+        Detections(np.array([[x, y, x + w, y + h]], np.float32), np.ones(1, np.float32), np.array([label]))
+        for (_, _, x, y, w, h), label in zip(boxes, (0, 1), strict=True)
+    ]
+    score = score_detections(dataset, answers, CATEGORY_IDS)
+    assert (score.map50, score.map50_95) == pytest.approx((1.0, 1.0))
+
+
+def test_no_answers_score_zero(make_dataset):
+    dataset = read_coco(*make_dataset(1, [(0, 1, 0.0, 0.0, 9.0, 9.0)]))
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    score = score_detections(dataset, [nothing], CATEGORY_IDS)
+    assert (score.map50, score.map50_95) == (0.0, 0.0)
+    assert score.resampled(np.ones((1, 1), np.int64))[0] == 0.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_each_photo_once_gives_pycocotools_figures(make_dataset, seed: int):
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng)
+    dataset = read_coco(*make_dataset(PHOTOS, boxes))
+    score = score_detections(dataset, noisy_answers(boxes, rng), CATEGORY_IDS)
+    map50, map50_95 = score.resampled(np.ones((1, PHOTOS), np.int64))
+    assert 0 < score.map50_95 < score.map50 < 1
+    assert map50[0] == pytest.approx(score.map50, abs=1e-12)
+    assert map50_95[0] == pytest.approx(score.map50_95, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_count_like_photos_that_are_there_several_times(make_dataset, seed: int):
+    rng = np.random.default_rng(seed)
+    boxes = random_boxes(rng)
+    answers = noisy_answers(boxes, rng)
+    counts = rng.integers(0, 4, PHOTOS)
+    weighted = score_detections(read_coco(*make_dataset(PHOTOS, boxes)), answers, CATEGORY_IDS)
+    more, their_answers = repeated(boxes, answers, counts)
+    real = score_detections(read_coco(*make_dataset(int(counts.sum()), more)), their_answers, CATEGORY_IDS)
+    map50, map50_95 = weighted.resampled(counts[np.newaxis])
+    assert map50[0] == pytest.approx(real.map50, abs=1e-12)
+    assert map50_95[0] == pytest.approx(real.map50_95, abs=1e-12)
+
+
+def test_answers_must_be_as_many_as_photos(make_dataset):
+    dataset = read_coco(*make_dataset(2, [(0, 1, 0.0, 0.0, 9.0, 9.0)]))
+    with pytest.raises(DataMismatch, match="0 answers for 2 photos"):
+        score_detections(dataset, [], CATEGORY_IDS)
