@@ -1,0 +1,70 @@
+"""Weight codes: |q| ≤ 64 whatever comes, and rounding that makes up for its errors."""
+
+import numpy as np
+import pytest
+from edgedet_compression.quantization.patch_statistics import PatchStatistics
+from edgedet_compression.quantization.weights import MAX_WEIGHT_CODE, quantize_weights
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+FLOATS = st.floats(-1e3, 1e3, width=32)
+WEIGHTS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 4), st.just(3), st.just(3)), elements=FLOATS)
+
+
+@given(weight=WEIGHTS, input_scale=st.floats(1e-5, 10), offset=FLOATS)
+def test_codes_never_leave_the_bound_and_are_off_by_half_a_step(weight: np.ndarray, input_scale: float, offset: float):
+    bias = np.full(len(weight), offset, np.float32)
+    found = quantize_weights(weight, bias, input_scale)
+    assert found.codes.dtype == np.int8
+    assert np.abs(found.codes.astype(int)).max() <= MAX_WEIGHT_CODE == 64
+    assert (found.scales > 0).all()
+    scales = found.scales.astype(np.float64)[:, None, None, None]
+    assert (np.abs(found.codes * scales - weight) <= scales * (0.5 + 1e-4)).all()
+
+
+@given(weight=WEIGHTS, seed=st.integers(0, 100))
+def test_codes_rounded_with_statistics_keep_the_bound_too(weight: np.ndarray, seed: int):
+    found = quantize_weights(weight, np.zeros(len(weight), np.float32), 0.1, statistics_of(weight, seed))
+    assert np.abs(found.codes.astype(int)).max() <= MAX_WEIGHT_CODE
+
+
+def inputs_of(weight: np.ndarray, seed: int) -> np.ndarray:
+    """Correlated inputs [n, inputs] with a mean."""
+    rng = np.random.default_rng(seed)
+    count = weight[0].size
+    mixing = rng.normal(size=(count, count)) / np.sqrt(count)
+    return rng.normal(size=(4 * count, count)) @ mixing + rng.uniform(0, 2, count)
+
+
+def statistics_of(weight: np.ndarray, seed: int) -> PatchStatistics:
+    inputs = inputs_of(weight, seed)
+    return PatchStatistics(inputs.mean(axis=0)[None], np.cov(inputs.T, bias=True)[None])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_with_statistics_changes_outputs_less_than_nearest(seed: int):
+    rng = np.random.default_rng(seed)
+    weight = rng.normal(size=(8, 6, 3, 3)).astype(np.float32)
+    bias = rng.normal(size=8).astype(np.float32)
+    inputs = inputs_of(weight, seed)
+    exact = inputs @ weight.reshape(8, -1).T + bias
+
+    def error(statistics: PatchStatistics | None) -> float:
+        found = quantize_weights(weight, bias, 0.01, statistics)
+        codes = found.codes.reshape(8, -1) * found.scales.astype(float)[:, None]
+        return float(((inputs @ codes.T + found.bias * found.scales * 0.01 - exact) ** 2).mean())
+
+    assert error(statistics_of(weight, seed)) < 0.7 * error(None)
+
+
+def test_an_output_that_is_always_zero_gets_scale_one():
+    found = quantize_weights(np.zeros((2, 3, 1, 1), np.float32), np.zeros(2, np.float32), 0.1)
+    assert (found.scales == 1).all()
+    assert not found.codes.any()
+
+
+def test_a_bias_much_larger_than_its_weights_still_fits_int32():
+    weight = np.full((1, 1, 1, 1), 1e-12, np.float32)
+    found = quantize_weights(weight, np.array([100.0], np.float32), 1e-3)
+    assert found.bias[0] * float(found.scales[0]) * 1e-3 == pytest.approx(100, rel=1e-6)
