@@ -13,8 +13,8 @@ from edgedet_runtime.repository_export import export_repository
 from edgedet_runtime.verification import verify_package
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look at packages, check them, export them.")
-out = Console()
-err = Console(stderr=True)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, markup=False)
 
 Models = Annotated[Path, typer.Option(help="Folder of packages.", envvar="EDGEDET_MODELS")]
 
@@ -80,11 +80,11 @@ def main() -> None:
 def _description(package: Package) -> str:
     manifest = package.manifest
     size_mb = sum(package.path(file).stat().st_size for file in manifest.files) / 1e6
-    figures = ", ".join(f"{m.name} {m.value:g}{m.unit} on {m.dataset} (n = {m.n})" for m in manifest.metrics)
+    figures = [f"\n  {m.name} {m.value:g}{m.unit}: {m.dataset}, n = {m.n}" for m in manifest.metrics]
     return (
         f"[bold]{package.reference}[/bold]  {manifest.task}, {len(manifest.labels)} labels, {size_mb:.1f} MB, "
-        f"{manifest.macs / 1e6:,.0f} million MACs, {manifest.segment_count} segments  {figures}\n"
-        f"digest {package.digest}"
+        f"{manifest.macs / 1e6:,.0f} million MACs, {manifest.segment_count} segments\n"
+        f"digest {package.digest}{''.join(figures)}"
     )
 
 
