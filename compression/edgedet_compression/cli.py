@@ -95,7 +95,7 @@ def build(
                 file=onnx,
                 labels=_read_labels(labels),
                 anchors=_parse_anchors(anchors),
-                normalization=Normalization(_numbers("--mean", mean), _numbers("--std", std)),
+                normalization=_normalization(mean, std),
                 resize=_one_of("--resize", resize, ("letterbox", "plain")),
                 filter=_one_of("--filter", resize_filter, ("linear", "area")),
                 license=license_text,
@@ -245,6 +245,15 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise BuildRefused(f"{option}: {text!r} is not a list of numbers apart by commas") from error
+
+
+def _normalization(mean: str, std: str) -> Normalization:
+    found = Normalization(_numbers("--mean", mean), _numbers("--std", std))
+    if {len(found.mean), len(found.std)} - {1, 3}:
+        raise BuildRefused(f"--mean {mean} --std {std}: one number for gray photos, three (R,G,B) for color")
+    if min(found.std) <= 0:
+        raise BuildRefused(f"--std {std}: standard deviations are above 0")
+    return found
 
 
 def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:

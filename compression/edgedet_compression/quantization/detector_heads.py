@@ -46,8 +46,13 @@ def scale_heads(
     """Measure each output's groups, divide its weights by the multipliers and pad it to a multiple of 16 channels.
 
     Raises:
-        GraphUnsupported: an output is not the map of a Conv with anchors·(5 + classes) channels.
+        GraphUnsupported: another number of outputs, or one that is not a Conv's map of anchors·(5 + classes) channels.
     """
+    if len(anchors) != len(graph.outputs):
+        raise GraphUnsupported(
+            f"the network has {len(graph.outputs)} outputs ({', '.join(graph.outputs)}), --anchors tells of "
+            f"{len(anchors)}: give the anchors of each output, apart by ';', in this order"
+        )
     producers = [_head_conv(graph, name, count, classes) for name, count in zip(graph.outputs, anchors, strict=True)]
     ranges = _group_ranges(graph, images, anchors, classes)
     scalings = []

@@ -109,7 +109,7 @@ def _end_on_gemm(graph: FloatGraph) -> None:
     if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) not in {2, 4}:
         raise GraphUnsupported(
             f"a classifier needs one output [1, classes]; the network has {len(graph.outputs)}: "
-            f"{', '.join(graph.outputs)}"
+            f"{', '.join(graph.outputs)}. If they are a detector's head maps, give --anchors."
         )
     output = graph.outputs[0]
     producer = graph.producer(output)
@@ -118,7 +118,10 @@ def _end_on_gemm(graph: FloatGraph) -> None:
     shape = graph.shapes[output]
     classes = int(np.prod(shape[1:]))
     if len(shape) == 4 and shape[2:] != (1, 1):
-        raise GraphUnsupported(f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]")
+        raise GraphUnsupported(
+            f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]. If it is a detector's head "
+            "map, give --anchors."
+        )
     features = graph.fresh(f"{output}_features")
     for node in graph.nodes:
         node.outputs = [features if name == output else name for name in node.outputs]
