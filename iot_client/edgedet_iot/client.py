@@ -26,11 +26,8 @@ from edgedet_iot.photo_request import (
 DEADLINE_S = 10.0
 RETRIES = 3
 GRACE_S = 0.5
-# Edges stand on the site's own network: proxies for the internet, which the environment may name, are not asked.
-_HTTP: dict[str, Any] = {
-    "trust_env": False,
-    "limits": httpx.Limits(max_connections=None, max_keepalive_connections=256),
-}
+TRUST_ENV = False
+"""Edges stand on the site's own network: proxies for the internet, which the environment may name, are not asked."""
 
 
 class _Rules:
@@ -83,7 +80,7 @@ class Client(_Rules):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(edges, deadline_s, retries, grace_s)
-        self._http = httpx.Client(transport=transport, **_HTTP)
+        self._http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=None), trust_env=TRUST_ENV)
 
     def detect(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> Detections:
         """Detect objects."""
@@ -141,7 +138,7 @@ class AsyncClient(_Rules):
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         super().__init__(edges, deadline_s, retries, grace_s)
-        self._http = httpx.AsyncClient(transport=transport or ConnectionStack(), **_HTTP)
+        self._http = httpx.AsyncClient(transport=transport or ConnectionStack(), trust_env=TRUST_ENV)
 
     async def detect(
         self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]
