@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 MAX_HEADER_BYTES = 64 << 10
 """Request line and headers together; also trailers, and what stands between two requests."""
@@ -50,6 +50,8 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._outside_body = 0
         """Bytes since a message began or a piece of its body came."""
         self._body_began_s = 0.0
+        self._open: list[RequestResponseCycle] = []
+        """Requests without a whole answer: uvicorn itself knows the last one only."""
 
     # The transport's calls
 
@@ -65,6 +67,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self._disarm_write()
+        self._leave_open()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -97,6 +100,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self._open = [*(cycle for cycle in self._open if not cycle.response_complete), self.cycle]
         if self.parser.should_upgrade() and self.cycle.scope["method"] not in ("GET", "HEAD"):
             # The parser takes a body behind such a header for the other protocol's (`curl --http2 --data …`).
             self._refuse(HTTPStatus.BAD_REQUEST, "No upgrades here: send the request as plain HTTP/1.1.")
@@ -147,8 +151,15 @@ class _LimitedProtocol(HttpToolsProtocol):
     @property
     def _answering(self) -> bool:
         """Whether a request that has arrived waits for its answer."""
-        current = self.cycle
-        return bool(self.pipeline) or (current is not None and not current.response_complete and not current.more_body)
+        return any(not cycle.response_complete and not cycle.more_body for cycle in self._open)
+
+    def _leave_open(self) -> None:
+        """Nobody will read the answers to come; handlers notice that by it."""
+        for cycle in self._open:
+            if not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.flow.read_paused = False  # uvloop raises where a closed transport is to read on
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer once, then hear the client out for a little while."""
@@ -159,14 +170,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         # A second status line would corrupt an answer that has begun, or be taken for that of an earlier request.
         if not self._answering and (current is None or not (current.more_body and current.response_started)):
             self.transport.write(_problem(status, detail))
-        if current is not None and not current.response_complete:  # its handler need not wait for the rest
-            current.disconnected = True
-            current.message_event.set()
-        if not self.transport.can_write_eof():
-            self.transport.close()
-            return
         self.transport.write_eof()
         self.flow.resume_reading()
+        self._leave_open()
         self._arm(_LINGER_S, self.transport.abort)
 
     def _arm(self, delay_s: float, callback: Any, *args: Any) -> None:

@@ -62,3 +62,8 @@ def peak_mb(running: Running) -> float:
 def forget_peak(running: Running) -> None:
     """Count the most memory anew from now on."""
     Path(f"/proc/{running.pid}/clear_refs").write_text("5")
+
+
+def complaints(running: Running) -> list[str]:
+    """Lines of its log that tell of a fault inside."""
+    return [line for line in running.log.read_text().splitlines() if "Traceback" in line or '"level": "error"' in line]

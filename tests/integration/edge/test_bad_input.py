@@ -13,7 +13,7 @@ from edgedet_edge import schemas
 from PIL import Image
 
 from demo.processes import Running, start_edge, stopping
-from tests.integration.edge.asking import client_of, detect, forget_peak, peak_mb, rss_mb
+from tests.integration.edge.asking import client_of, complaints, detect, forget_peak, peak_mb, rss_mb
 from tests.integration.edge.raw_http import connected, post
 
 _MB = 1_000_000
@@ -24,9 +24,7 @@ _HUGE = 200 * _MB
 def edge(log_folder: Path) -> Iterator[Running]:
     with stopping(start_edge(log_folder, "--allow-forced-boundary")) as (edge,):
         yield edge
-    log = edge.log.read_text()
-    assert "Traceback" not in log
-    assert '"level": "error"' not in log
+    assert not complaints(edge)
 
 
 @pytest.fixture(scope="module")
