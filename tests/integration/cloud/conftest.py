@@ -14,7 +14,7 @@ from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backend import load_backend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.letterbox import Geometry, to_input
-from edgedet_runtime.package import Package, load_package
+from edgedet_runtime.package import Package, scan_packages
 from edgedet_runtime.photo import decode_photo
 
 from demo.processes import Running, start_cloud, stopping
@@ -26,6 +26,7 @@ DEADLINE_S = 10.0
 class Edge:
     """What an edge does: heads at home, and calls for the rest."""
 
+    package: Package
     chain: Chain
     finisher: Finisher
     call: InferCall
@@ -55,14 +56,23 @@ class Edge:
 
 
 @pytest.fixture(scope="session")
-def package(models: Path) -> Package:
-    return load_package(models / "yolov3-tiny-coco" / "1")
+def edges(models: Path) -> dict[str, Edge]:
+    """By package name."""
+    packages, refusals = scan_packages(models)
+    assert refusals == []
+    return {package.manifest.name: _edge(package) for package in packages}
 
 
 @pytest.fixture(scope="session")
-def edge(package: Package) -> Edge:
+def edge(edges: dict[str, Edge]) -> Edge:
+    """The one with the detector."""
+    return edges["yolov3-tiny-coco"]
+
+
+def _edge(package: Package) -> Edge:
     chain = prepare_chain(package, load_backend("onnxruntime"))
-    return Edge(chain, Finisher.load(package), InferCall(package.manifest.name, digest=package.digest))
+    call = InferCall(package.manifest.name, digest=package.digest)
+    return Edge(package, chain, Finisher.load(package), call)
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,7 @@ def test_a_cloud_that_is_told_to_stop_answers_what_it_accepted(
         arrived = asyncio.Semaphore(0)
         async with grpc.aio.insecure_channel(cloud.address) as channel:
             caller = InferCaller(channel)
-            calls = [asyncio.create_task(caller(photo_request, LONGEST_S, arrived.release)) for _ in range(20)]
+            calls = [asyncio.create_task(caller(photo_request, LONGEST_S, arrived.release)) for _ in range(8)]
             for _ in calls:
                 await arrived.acquire()
             cloud.signal(signal.SIGTERM)
