@@ -14,5 +14,5 @@ main()
 def test_a_missing_library_is_answered_with_the_extra_to_install():
     done = subprocess.run([sys.executable, "-c", BLOCKED], check=False, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "needs pycocotools: pip install 'edgedet[compression]'" in done.stderr
+    assert "needs pycocotools.coco: pip install 'edgedet[compression]'" in done.stderr
     assert "Traceback" not in done.stderr
