@@ -171,6 +171,8 @@ async def _answer(request: Request, node: EdgeNode, inbox: Inbox, query: PhotoQu
     async with inbox.photo(request) as data:
         photo = await _unless_gone(request, node.infer(data, query, request_id))
     headers = {"X-Request-Id": request_id}
+    if node.draining:
+        headers["Connection"] = "close"
     if photo.drawn is not None:
         return Response(photo.drawn, headers=headers, media_type="image/jpeg")
     return _json(photo.body, headers=headers)

@@ -15,7 +15,7 @@ from fastapi import Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from edgedet_edge.errors import BadQuery, EdgeFault, Overloaded
+from edgedet_edge.errors import BadQuery, Draining, EdgeFault, Overloaded
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -44,6 +44,8 @@ def problem_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, Overloaded):
         body["retry_after_s"] = error.retry_after_s
         headers["Retry-After"] = str(error.retry_after_s)
+    if isinstance(error, Draining):
+        headers["Connection"] = "close"
     return Response(orjson.dumps(body), status, headers, MEDIA_TYPE)
 
 
