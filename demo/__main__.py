@@ -1,6 +1,6 @@
 """``python -m demo`` (``make demo``): a cloud and an edge on this machine, real photos, every boundary, then overload.
 
-Exit 0 if all boundaries agreed and no photo was lost, 1 if not, 130 after Ctrl-C.
+Exit 0 if all boundaries agreed and no photo was lost, 1 if not, 130 after Ctrl-C, 143 after SIGTERM.
 """
 
 import asyncio
@@ -66,6 +66,9 @@ def run(
     except KeyboardInterrupt:
         console.print("Stopped.")
         raise typer.Exit(130) from None
+    except SystemExit:
+        console.print("Stopped.")
+        raise
     for fault in (*verdict.disagreements, *verdict.losses):
         console.print(fault, style="red", markup=False)
     raise typer.Exit(0 if verdict.good else 1)

@@ -65,7 +65,10 @@ def test_the_demo_stops_what_it_started_when_it_is_interrupted(number, tmp_path)
             assert time.monotonic() < deadline
             time.sleep(0.05)
         process.send_signal(number)
-        assert process.wait(PATIENCE_S) == 128 + number, log.read_text()
+        # Ended by the signal itself, or by the code that a shell shows for it: CPython picks the former when the
+        # interrupt fell into an `exec`, as imports of data classes do.
+        assert process.wait(PATIENCE_S) in (128 + number, -number), log.read_text()
+        assert "Stopped." in log.read_text()
     finally:
         process.kill()
     words = log.read_text().split()
