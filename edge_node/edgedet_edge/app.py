@@ -126,12 +126,12 @@ def _add_metric_routes(app: FastAPI, node: EdgeNode) -> None:
     @app.get("/v1/models", response_model=schemas.Models, responses=openapi.MODELS_RESPONSES)
     async def models() -> Response:
         """The packages that this node serves, with their boundaries."""
-        return _json(node.describe_models())
+        return _json(node.catalog.describe())
 
     @app.get("/v1/models/{name}", response_model=schemas.ModelInfo, responses=openapi.MODEL_RESPONSES)
     async def model(name: Annotated[str, Path(description="name[:version]")]) -> Response:
         """One package."""
-        return _json(node.describe_model(name))
+        return _json(node.catalog.describe_one(name))
 
     @app.get("/v1/metrics/latency", response_model=schemas.LatencyMetrics, responses=openapi.LATENCY_RESPONSES)
     async def latency(scope: Scope = "node", window_s: Window = WINDOW_S) -> Response:

@@ -8,19 +8,15 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import structlog
-from edgedet_runtime.answer import Choices, Finisher
-from edgedet_runtime.backend import load_backend
-from edgedet_runtime.chain import prepare_chain
+from edgedet_runtime.answer import Choices
 from edgedet_runtime.detection import Detections, DetectThresholds
 from edgedet_runtime.drawing import draw_detections
-from edgedet_runtime.errors import PackageRefused, UnknownModel
 from edgedet_runtime.manifest import Task
-from edgedet_runtime.package import Package, Refusal, find_package, scan_packages
 from edgedet_runtime.photo import decode_photo, read_header
-from edgedet_runtime.profile import measure_profile
 
+from edgedet_edge.catalog import Catalog
 from edgedet_edge.cloud_client import CloudClient
-from edgedet_edge.descriptions import describe_answer, describe_model
+from edgedet_edge.descriptions import describe_answer
 from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBoundaryForbidden
 from edgedet_edge.execution import Execution, Parcel
 from edgedet_edge.handover import Handovers
@@ -61,21 +57,22 @@ class Reply:
 class EdgeNode:
     """Models, workers, clouds and measurements of one node; runs in one event loop."""
 
-    def __init__(self, settings: EdgeSettings, models: list[ServedModel], refusals: list[Refusal]) -> None:
+    def __init__(self, settings: EdgeSettings, catalog: Catalog) -> None:
         self.version = installed_version("edgedet")
         self.max_body_bytes = int(settings.max_body_mb * 1e6)
         self.max_held_bytes = int(settings.max_held_mb * 1e6)
         self.draining = False
         self.measurements = Measurements()
         self._settings = settings
-        self._models = {model.reference: model for model in models}
-        self._refusals = refusals
+        self.catalog = catalog
         self._policy: Policy = parse_policy(settings.placement)
         self._address = settings.advertise
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._scheduler = Scheduler(models, settings.cloud, settings.threads, forward_photos=settings.forward_photos)
+        self._scheduler = Scheduler(
+            catalog.models, settings.cloud, settings.threads, forward_photos=settings.forward_photos
+        )
         self._execution = Execution(self._scheduler, settings.threads, settings.max_megapixels, self._leave)
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
@@ -90,22 +87,7 @@ class EdgeNode:
             RuntimeFault: there is no package, or not the one that `default_model` names.
             ValueError: no such placement policy.
         """
-        packages, refusals = scan_packages(settings.models)
-        for refusal in refusals:
-            log.error("package refused", reason=refusal.reason)
-        if not packages:
-            raise PackageRefused(f"models: no package below {settings.models}; a package is NAME/VERSION/manifest.json")
-        backend = load_backend(settings.backend)
-        models = []
-        for package in packages:
-            chain, finisher = prepare_chain(package, backend), Finisher.load(package)
-            profile = measure_profile(chain, finisher)
-            log.info("package ready", package=package.reference, digest=package.digest, ms=round(profile.total_ms, 1))
-            models.append(ServedModel(package, chain, finisher, profile))
-        node = cls(settings, models, refusals)
-        if settings.default_model:
-            node._check_default(packages)
-        return node
+        return cls(settings, Catalog.load(settings.models, settings.backend, settings.default_model))
 
     # Life
 
@@ -113,7 +95,7 @@ class EdgeNode:
         """Start workers, clients, probes and heartbeats; inside the event loop."""
         self._clients = {address: CloudClient(address) for address in self._settings.cloud}
         self._handovers = Handovers(self._scheduler, self._clients, self.measurements, self._come_home)
-        self._prober = Prober(self._scheduler, self._clients, list(self._models.values()))
+        self._prober = Prober(self._scheduler, self._clients, self.catalog.models)
         self._execution.start()
         self._prober.start()
         self._registry.start()
@@ -185,7 +167,7 @@ class EdgeNode:
     def _job(self, data: bytes, query: Query, request_id: str) -> Job:
         now_s = time.monotonic()
         header = read_header(data, self._settings.max_megapixels)
-        model = self._find(query.task, query.model)
+        model = self.catalog.find(query.task, query.model)
         deadline_ms = query.deadline_ms or self._settings.deadline_ms
         return Job(
             request_id=request_id,
@@ -198,13 +180,6 @@ class EdgeNode:
             deadline_s=now_s + deadline_ms / 1000.0,
             answered=asyncio.get_running_loop().create_future(),
         )
-
-    def _find(self, task: Task, wanted: str | None) -> ServedModel:
-        packages = [model.package for model in self._models.values()]
-        default = self._settings.default_model
-        if wanted is None and default and self._models_of(task, default):
-            wanted = default
-        return self._models[find_package(packages, task, wanted).reference]
 
     def _forced(self, model: ServedModel, boundary: int) -> Policy:
         if not self._settings.allow_forced_boundary:
@@ -255,22 +230,6 @@ class EdgeNode:
 
     # Views
 
-    def describe_models(self) -> dict[str, Any]:
-        """`/v1/models`."""
-        return {
-            "models": [self._describe(model) for model in self._models.values()],
-            "refused": {str(refusal.folder): refusal.reason for refusal in self._refusals},
-        }
-
-    def describe_model(self, name: str) -> dict[str, Any]:
-        """`/v1/models/{name}`; raises `UnknownModel`."""
-        for task in ("detect", "classify"):
-            found = self._models_of("detect" if task == "detect" else "classify", name)
-            if found:
-                return self._describe(self._models[found.reference])
-        known = ", ".join(self._models)
-        raise UnknownModel(f"model: no package {name!r}; there are: {known}")
-
     async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/latency`."""
         buckets = await self._buckets(cluster)
@@ -308,25 +267,9 @@ class EdgeNode:
             "id": self._settings.node_id,
             "address": self._address,
             **self._scheduler.describe_edge(),
-            "models": {reference: model.package.digest for reference, model in self._models.items()},
+            "models": {model.reference: model.package.digest for model in self.catalog.models},
             "clouds": self._scheduler.describe_clouds(),
         }
-
-    def _describe(self, model: ServedModel) -> dict[str, Any]:
-        is_default = self._find(model.package.manifest.task, None) is model
-        return describe_model(model, is_default=is_default)
-
-    def _models_of(self, task: Task, wanted: str) -> Package | None:
-        try:
-            return find_package([model.package for model in self._models.values()], task, wanted)
-        except UnknownModel:
-            return None
-
-    def _check_default(self, packages: list[Package]) -> None:
-        wanted = self._settings.default_model
-        if not self._models_of("detect", wanted) and not self._models_of("classify", wanted):
-            known = ", ".join(package.reference for package in packages)
-            raise UnknownModel(f"default_model: no package {wanted!r}; there are: {known}")
 
 
 def _choices(model: ServedModel, query: Query) -> Choices:
