@@ -7,13 +7,13 @@ would cost it two thread switches at every boundary.
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from random import Random
 
 from edgedet_proto.wire import CloudLoad
 
 from edgedet_edge.errors import Overloaded
 from edgedet_edge.job import Job, ServedModel
+from edgedet_edge.model_profiles import ModelProfiles, RemotePackage
 from edgedet_edge.placement import (
     AdmissionControl,
     BreakerState,
@@ -32,33 +32,8 @@ from edgedet_edge.placement import Job as Standing
 from edgedet_edge.placement.estimators import ServiceTime
 from edgedet_edge.tensors_codec import Codec, predicted_bytes
 
-# What grpc.aio's client costs per call on the event loop, nearly whatever the size (87 to 346 kB).
-_SEND_MS = 0.5
-_PROFILE_REFRESH_S = 0.25
-_SPEED_WEIGHT = 0.1
 # A node without photos probes just often enough that its estimates stay trusted (10 s).
 _IDLE_S, _IDLE_PROBE_S = 2.0, 8.0
-
-
-@dataclass(slots=True)
-class RemotePackage:
-    """What is known of a package at a cloud."""
-
-    same: bool | None = None
-    """Whether its digest is ours; None until the cloud said so."""
-    slowness: float | None = None
-    """Its service time over our own prediction, moving average."""
-
-    def observe(self, predicted_ms: float, service_ms: float) -> None:
-        """A tail took `service_ms` there."""
-        ratio = service_ms / max(predicted_ms, 1e-3)
-        self.slowness = ratio if self.slowness is None else self.slowness + _SPEED_WEIGHT * (ratio - self.slowness)
-
-
-@dataclass(slots=True)
-class _CachedProfile:
-    profile: ModelProfile
-    made_s: float
 
 
 class Scheduler:
@@ -75,8 +50,7 @@ class Scheduler:
         self._remote = {(address, m.reference): RemotePackage() for address in self._clouds for m in models}
         self._admission = AdmissionControl()
         self._hedging = Hedging()
-        self._forward_photos = forward_photos
-        self._profiles: dict[str, _CachedProfile] = {}
+        self._profiles = ModelProfiles(forward_photos)
         self._admitted_s = float("-inf")
         self._probed_s: dict[str, float] = {}
 
@@ -344,29 +318,9 @@ class Scheduler:
         return self._profile(model, time.monotonic()).tail_ms[boundary]
 
     def _profile(self, model: ServedModel, now_s: float) -> ModelProfile:
-        """What the policies see of a model; made anew a few times a second, not for every decision."""
-        cached = self._profiles.get(model.reference)
-        if cached is None or now_s - cached.made_s > _PROFILE_REFRESH_S:
-            bandwidths = [cloud.bandwidth.bytes_ms(now_s) for cloud in self._clouds.values()]
-            slowest = min((b for b in bandwidths if b is not None), default=None)
-            cached = _CachedProfile(model_profile(model, slowest, forward_photos=self._forward_photos), now_s)
-            self._profiles[model.reference] = cached
-        return cached.profile
-
-
-def model_profile(model: ServedModel, bandwidth_bytes_ms: float | None, *, forward_photos: bool) -> ModelProfile:
-    """A model's measured profile as the policies see it; with the codec that the link's bandwidth asks for."""
-    profile, count = model.profile, model.segment_count
-    wires = [predicted_bytes(boundary, bandwidth_bytes_ms) for boundary in profile.boundaries]
-    tails_ms = [profile.postprocess_ms + sum(profile.segment_ms[k:]) for k in range(count)]
-    tails_ms[0] += profile.decode_ms
-    return ModelProfile(
-        head_ms=tuple(profile.head_ms()),
-        encode_ms=(_SEND_MS, *(_SEND_MS + packing_ms for _, _, packing_ms in wires)),
-        wire_bytes=(profile.photo_bytes, *(nbytes for _, nbytes, _ in wires)),
-        tail_ms=tuple(tails_ms),
-        allowed=tuple(range(0 if forward_photos else 1, count)),
-    )
+        bandwidths = [cloud.bandwidth.bytes_ms(now_s) for cloud in self._clouds.values()]
+        slowest = min((bandwidth for bandwidth in bandwidths if bandwidth is not None), default=None)
+        return self._profiles.of(model, slowest, now_s)
 
 
 def _describe(cloud: CloudTracker, now_s: float) -> dict[str, object]:
