@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -92,30 +92,41 @@ class CloudCenter:
             round(backlog.mean_service_ms, 3),
         )
 
+    @contextmanager
+    def accepted(self) -> Iterator[None]:
+        """Around a call from its arrival to its end: draining waits for it.
+
+        Raises:
+            Draining: the cloud takes nothing new.
+        """
+        if self.draining:
+            raise Draining("the cloud is about to stop")
+        self._open += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._open -= 1
+            if not self._open:
+                self._idle.set()
+
     async def infer(self, call: InferCall, tensors: Sequence[WireTensor], remaining_ms: float | None) -> InferReply:
-        """Run what is behind the call's boundary and finish the task; the reply tells no load.
+        """Run what is behind an accepted call's boundary and finish the task; the reply tells no load.
 
         Cancelling the awaiting task stops the work at the next segment.
 
         Raises:
             CloudError: one of its kinds.
         """
-        if self.draining:
-            raise Draining("the cloud is about to stop")
         model = self.find(call.model, call.version)
         if call.digest and call.digest != model.package.digest:
             raise DigestDiffers(f"digest: {model.package.reference} here has {model.package.digest}")
         boundary = model.boundary_of(call, tensors)
         task = self._admit(model, call, boundary, tensors, remaining_ms)
-        self._open += 1
-        self._idle.clear()
         try:
             self._workers.put(task)
             return await task.done
         finally:
-            self._open -= 1
-            if not self._open:
-                self._idle.set()
             task.done.cancel()
             if self._workers.remove(task):
                 self._backlog.dropped(task.number, time.monotonic())
@@ -133,9 +144,9 @@ class CloudCenter:
         left_ms = _LONGEST_MS if remaining_ms is None else min(remaining_ms, _LONGEST_MS)
         tail_ms = model.tail_ms(boundary)
         wait_ms = self._backlog.wait_ms(now_s)
-        if self._open >= self.most_open:
+        if self._open > self.most_open:
             half_ms = wait_ms / 2  # half of them are done by then
-            raise QueueFull(f"{self._open} calls wait already", half_ms)
+            raise QueueFull(f"{self.most_open} calls are open already", half_ms)
         # An idle worker costs nobody anything, and only calls that run correct a tail's measured time.
         if wait_ms and wait_ms + tail_ms > left_ms:
             late_ms = wait_ms + tail_ms - left_ms

@@ -1,6 +1,7 @@
 """The gRPC face: protocol messages in and out, errors to statuses; no logic of its own."""
 
 import asyncio
+import math
 import time
 from dataclasses import replace
 from typing import Any
@@ -81,10 +82,11 @@ class InferenceService:
 
     async def ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
         """Run a tail; the message comes as bytes."""
-        # At once: the edge learns when its upload ended, and measures the link by it.
-        await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
         try:
-            return await self._answer(request, context.time_remaining())
+            with self._center.accepted():
+                # At once: the edge learns when its upload ended, and measures the link by it.
+                await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
+                return await self._answer(request, context.time_remaining())
         except CloudError as error:
             await self._abort(context, error)
         except Exception:
@@ -106,7 +108,7 @@ class InferenceService:
     async def _abort(self, context: Any, error: CloudError) -> None:
         metadata = self._center.load_now().to_metadata()
         if isinstance(error, QueueFull):
-            metadata = (*metadata, (RETRY_KEY, str(round(error.retry_after_ms))))
+            metadata = (*metadata, (RETRY_KEY, str(max(1, math.ceil(error.retry_after_ms)))))
         log.info("refused", code=error.code.name, reason=str(error))
         context.set_trailing_metadata(metadata)
         await context.abort(error.code, str(error))

@@ -27,9 +27,10 @@ class InferCaller:
     async def __call__(
         self, request: ModelInferRequest, timeout_s: float, received: Callable[[], None]
     ) -> ModelInferResponse:
-        """The reply; `received` is called as soon as a cloud of ours has the whole request, never by a foreign one.
+        """The reply; `received` is called as soon as a cloud of ours has the whole request.
 
-        Cancelling ends the call at the cloud as well.
+        It is not called for a foreign cloud, and may not be when the call ends in the same moment. Cancelling ends the
+        call at the cloud as well.
 
         Raises:
             grpc.aio.AioRpcError: the call failed.

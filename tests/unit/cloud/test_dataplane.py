@@ -74,6 +74,13 @@ def call_of(**changes: object) -> InferCall:
     return InferCall(**{"model": NAME, "boundary": 6, **changes})
 
 
+async def infer(
+    center: CloudCenter, call: InferCall, tensors: Sequence[WireTensor], remaining_ms: float | None
+) -> InferReply:
+    with center.accepted():
+        return await center.infer(call, tensors, remaining_ms)
+
+
 def with_center(served: ServedModel, scene: Callable[[CloudCenter], Awaitable[None]], threads: int = 1) -> None:
     async def play() -> None:
         center = CloudCenter([served], threads, max_megapixels=40)
@@ -88,7 +95,7 @@ def with_center(served: ServedModel, scene: Callable[[CloudCenter], Awaitable[No
 
 def test_a_tail_is_finished_and_the_times_are_told(model: ServedModel, tensors: list[WireTensor]):
     async def scene(center: CloudCenter) -> None:
-        reply = await center.infer(call_of(), tensors, 5000)
+        reply = await infer(center, call_of(), tensors, 5000)
         assert reply.tensors["detections"].shape[1] == 6
         assert reply.digest == model.package.digest
         assert reply.backend == "onnxruntime"
@@ -101,8 +108,8 @@ def test_a_tail_is_finished_and_the_times_are_told(model: ServedModel, tensors: 
 
 def test_tensors_may_come_in_any_order_and_without_a_boundary(model: ServedModel, tensors: list[WireTensor]):
     async def scene(center: CloudCenter) -> None:
-        expected = await center.infer(call_of(raw=True), tensors, None)
-        found = await center.infer(call_of(raw=True, boundary=None), tensors[::-1], None)
+        expected = await infer(center, call_of(raw=True), tensors, None)
+        found = await infer(center, call_of(raw=True, boundary=None), tensors[::-1], None)
         assert found.tensors.keys() == {"head_32", "head_16"}
         assert all(np.array_equal(found.tensors[name], expected.tensors[name]) for name in expected.tensors)
 
@@ -111,12 +118,12 @@ def test_tensors_may_come_in_any_order_and_without_a_boundary(model: ServedModel
 
 def test_a_call_that_would_wait_past_its_deadline_is_refused_with_a_time(gated: ServedModel, tensors, gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        first = asyncio.create_task(center.infer(call_of(), tensors, 5000))
+        first = asyncio.create_task(infer(center, call_of(), tensors, 5000))
         await gate.reached()
-        waiting = [asyncio.create_task(center.infer(call_of(), tensors, 5000)) for _ in range(3)]
+        waiting = [asyncio.create_task(infer(center, call_of(), tensors, 5000)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(QueueFull, match="until the deadline") as refusal:
-            await center.infer(call_of(), tensors, 25)
+            await infer(center, call_of(), tensors, 25)
         # Three calls of 10 ms wait, one runs (up to 10 ms left), and its own 10 ms: 40 to 50 ms, 25 are there.
         assert 15 <= refusal.value.retry_after_ms <= 25
         gate.open()
@@ -129,7 +136,7 @@ def test_an_idle_cloud_takes_a_call_that_its_estimate_calls_late(model: ServedMo
     slow = replace(model, profile=replace(model.profile, segment_ms=[1e6] * 7))
 
     async def scene(center: CloudCenter) -> None:
-        await center.infer(call_of(), tensors, 5000)
+        await infer(center, call_of(), tensors, 5000)
 
     with_center(slow, scene)
     assert slow.profile.segment_ms[-1] < 1e6
@@ -137,10 +144,10 @@ def test_an_idle_cloud_takes_a_call_that_its_estimate_calls_late(model: ServedMo
 
 def test_the_queue_is_bounded_whatever_the_deadlines(gated: ServedModel, tensors: list[WireTensor], gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        calls = [asyncio.create_task(center.infer(call_of(), tensors, None)) for _ in range(center.most_open)]
+        calls = [asyncio.create_task(infer(center, call_of(), tensors, None)) for _ in range(center.most_open)]
         await gate.reached()
-        with pytest.raises(QueueFull, match="64 calls wait already") as refusal:
-            await center.infer(call_of(), tensors, None)
+        with pytest.raises(QueueFull, match="64 calls are open already") as refusal:
+            await infer(center, call_of(), tensors, None)
         assert refusal.value.retry_after_ms > 0
         gate.open()
         await asyncio.gather(*calls)
@@ -150,16 +157,16 @@ def test_the_queue_is_bounded_whatever_the_deadlines(gated: ServedModel, tensors
 
 def test_a_client_that_leaves_is_not_computed_for(gated: ServedModel, tensors: list[WireTensor], gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        first = asyncio.create_task(center.infer(call_of(), tensors, 5000))
+        first = asyncio.create_task(infer(center, call_of(), tensors, 5000))
         await gate.reached()
-        leaving = [asyncio.create_task(center.infer(call_of(), tensors, 5000)) for _ in range(5)]
+        leaving = [asyncio.create_task(infer(center, call_of(), tensors, 5000)) for _ in range(5)]
         await asyncio.sleep(0)
         for task in leaving:
             task.cancel()
         await asyncio.gather(*leaving, return_exceptions=True)
         gate.open()
         await first
-        await center.infer(call_of(), tensors, 5000)
+        await infer(center, call_of(), tensors, 5000)
         assert gate.runs == 2
 
     with_center(gated, scene)
@@ -174,7 +181,7 @@ def test_a_running_call_whose_client_leaves_stops_at_the_next_segment(gated: Ser
     image = [WireTensor(spec.name, "UINT8", spec.shape, bytes(spec.nbytes))]
 
     async def scene(center: CloudCenter) -> None:
-        task = asyncio.create_task(center.infer(call_of(boundary=0), image, 5000))
+        task = asyncio.create_task(infer(center, call_of(boundary=0), image, 5000))
         await early.reached()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -186,9 +193,9 @@ def test_a_running_call_whose_client_leaves_stops_at_the_next_segment(gated: Ser
 
 def test_an_expired_call_is_dropped_before_it_costs_work(gated: ServedModel, tensors: list[WireTensor], gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        first = asyncio.create_task(center.infer(call_of(), tensors, 5000))
+        first = asyncio.create_task(infer(center, call_of(), tensors, 5000))
         await gate.reached()
-        late = asyncio.create_task(center.infer(call_of(), tensors, 30))
+        late = asyncio.create_task(infer(center, call_of(), tensors, 30))
         await asyncio.sleep(0.05)
         gate.open()
         await first
@@ -211,8 +218,8 @@ def test_a_fault_ends_as_internal_and_the_next_call_is_served(model: ServedModel
 
     async def scene(center: CloudCenter) -> None:
         with pytest.raises(Faulty):
-            await center.infer(call_of(), tensors, 5000)
-        reply = await center.infer(call_of(raw=True), tensors, 5000)
+            await infer(center, call_of(), tensors, 5000)
+        reply = await infer(center, call_of(raw=True), tensors, 5000)
         assert isinstance(reply, InferReply)
 
     with_center(broken, scene)
@@ -221,12 +228,12 @@ def test_a_fault_ends_as_internal_and_the_next_call_is_served(model: ServedModel
 
 def test_draining_answers_what_was_accepted_and_refuses_what_comes(gated: ServedModel, tensors, gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        accepted = [asyncio.create_task(center.infer(call_of(), tensors, 5000)) for _ in range(3)]
+        accepted = [asyncio.create_task(infer(center, call_of(), tensors, 5000)) for _ in range(3)]
         await gate.reached()
         draining = asyncio.create_task(center.drain(LONGEST_S))
         await asyncio.sleep(0)
         with pytest.raises(Draining):
-            await center.infer(call_of(), tensors, 5000)
+            await infer(center, call_of(), tensors, 5000)
         assert not draining.done()
         gate.open()
         assert len(await asyncio.gather(*accepted)) == 3
@@ -237,7 +244,7 @@ def test_draining_answers_what_was_accepted_and_refuses_what_comes(gated: Served
 
 def test_several_workers_run_side_by_side(gated: ServedModel, tensors: list[WireTensor], gate: Gate):
     async def scene(center: CloudCenter) -> None:
-        calls = [asyncio.create_task(center.infer(call_of(), tensors, 5000)) for _ in range(2)]
+        calls = [asyncio.create_task(infer(center, call_of(), tensors, 5000)) for _ in range(2)]
         await gate.reached()
         await gate.reached()
         gate.open()
@@ -271,6 +278,6 @@ def test_what_does_not_fit_is_refused_before_it_waits(model: ServedModel, tensor
     async def scene(center: CloudCenter) -> None:
         for kind, reason, call, sent in cases:
             with pytest.raises(kind, match=reason):
-                await center.infer(call, sent, 5000)
+                await infer(center, call, sent, 5000)
 
     with_center(model, scene)
