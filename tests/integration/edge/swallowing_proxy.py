@@ -49,9 +49,13 @@ class SwallowingProxy:
         while True:
             try:
                 client, _ = self._server.accept()
+            except OSError:  # closed: the test is over
+                return
+            try:
                 upstream = socket.create_connection(self._target)
             except OSError:
-                return
+                client.close()
+                continue
             for one in (client, upstream):
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
