@@ -6,8 +6,9 @@ Times are seconds unless a name says milliseconds.
 import heapq
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 from edgedet_edge.placement import CloudReport
 from edgedet_edge.placement.estimators import Level, ServiceTime
@@ -121,3 +122,32 @@ class SimCloud:
         if not self.down(clock.now_s):
             reply("done")
         self._start(clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a photo: "local", "remote", "refused" (429) or "missed" (504)."""
+
+    arrived_s: float
+    ended_s: float
+    how: str
+
+    @property
+    def good(self) -> bool:
+        """Answered; answers after the deadline do not exist."""
+        return self.how in ("local", "remote")
+
+
+def poisson(rate: float, start_s: float, end_s: float, seed: int) -> list[float]:
+    """Times of arrival at `rate` a second."""
+    rng = Random(seed)
+    times, now_s = [], start_s + rng.expovariate(rate)
+    while now_s < end_s:
+        times.append(now_s)
+        now_s += rng.expovariate(rate)
+    return times
+
+
+def goodput(outcomes: Sequence[Outcome], start_s: float, end_s: float) -> float:
+    """Answers a second to photos that came in that time."""
+    return sum(outcome.good for outcome in outcomes if start_s <= outcome.arrived_s < end_s) / (end_s - start_s)

@@ -29,24 +29,10 @@ from edgedet_edge.placement import (
 from edgedet_edge.placement import Job as Standing
 from edgedet_edge.placement.estimators import ServiceTime
 
-from tests.unit.edge.placement.simulated_world import Call, Clock, SimCloud, SimJob
+from tests.unit.edge.placement.simulated_world import Call, Clock, Outcome, SimCloud, SimJob
 
 _NOISE = 0.07
 """Relative standard deviation of a segment's time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a photo: "local", "remote", "refused" (429) or "missed" (504)."""
-
-    arrived_s: float
-    ended_s: float
-    how: str
-
-    @property
-    def good(self) -> bool:
-        """Answered; answers after the deadline do not exist."""
-        return self.how in ("local", "remote")
 
 
 @dataclass(slots=True)
@@ -308,18 +294,3 @@ def simulate(node: Node, times_s: Sequence[float]) -> list[Outcome]:
     assert len(node.jobs) == len(times_s)
     assert all(len(job.answers) == 1 for job in node.jobs), "lost or answered twice"
     return [Outcome(job.arrived_s, *job.answers[0]) for job in node.jobs]
-
-
-def poisson(rate: float, start_s: float, end_s: float, seed: int) -> list[float]:
-    """Times of arrival at `rate` a second."""
-    rng = Random(seed)
-    times, now_s = [], start_s + rng.expovariate(rate)
-    while now_s < end_s:
-        times.append(now_s)
-        now_s += rng.expovariate(rate)
-    return times
-
-
-def goodput(outcomes: Sequence[Outcome], start_s: float, end_s: float) -> float:
-    """Answers a second to photos that came in that time."""
-    return sum(outcome.good for outcome in outcomes if start_s <= outcome.arrived_s < end_s) / (end_s - start_s)

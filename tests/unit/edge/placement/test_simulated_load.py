@@ -4,8 +4,8 @@ import pytest
 from edgedet_edge.placement import ModelProfile, Policy, parse_policy
 
 from benchmarks.optimum import best_mix
-from tests.unit.edge.placement.simulated_world import Clock, SimCloud
-from tests.unit.edge.placement.simulator import Node, Outcome, goodput, poisson, simulate
+from tests.unit.edge.placement.simulated_world import Clock, Outcome, SimCloud, goodput, poisson
+from tests.unit.edge.placement.simulator import Node, simulate
 
 _SHARES = (0.0, 0.027, 0.099, 0.170, 0.242, 0.313, 0.385, 0.688, 1.0)
 _BYTES = (73_000.0, 692_224.0, 346_112.0, 173_056.0, 86_528.0, 173_056.0, 259_584.0, 216_320.0)
