@@ -12,6 +12,8 @@ import structlog
 from edgedet_runtime.errors import RuntimeFault
 from fastapi import FastAPI, Header, Path, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
 from edgedet_edge import openapi, schemas
@@ -29,22 +31,28 @@ _CLIENT_GONE = 499
 
 Scope = Annotated[Literal["node", "cluster"], Query(description="this node, or all in the registry")]
 Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back")]
-Model = Annotated[str | None, Query(description="name[:version]; default: the node's own choice", max_length=200)]
-Boundary = Annotated[int | None, Query(ge=0, description="forces k, where the node allows it")]
+# What is left out is None inside, but nobody can send a null: the document does not offer one.
+Absent = SkipJsonSchema[None]
+Share = Annotated[float, Field(ge=0, le=1)] | Absent
+Count = Annotated[int, Field(ge=1, le=1000)] | Absent
+Index = Annotated[int, Field(ge=0)] | Absent
+Name = Annotated[str, Field(max_length=200)] | Absent
+Milliseconds = Annotated[float, Field(gt=0, le=600_000)] | Absent
+
+Model = Annotated[Name, Query(description="name[:version]; default: the node's own choice")]
+Boundary = Annotated[Index, Query(description="forces k, where the node allows it")]
 Deadline = Annotated[
-    float | None,
-    Header(alias="X-Deadline-Ms", gt=0, le=600_000, description="milliseconds from the photo's arrival to its answer"),
+    Milliseconds,
+    Header(alias="X-Deadline-Ms", description="milliseconds from the photo's arrival to its answer"),
 ]
 RequestId = Annotated[
-    str | None, Header(alias="X-Request-Id", description="1 to 64 of A-Z a-z 0-9 . _ -; another gets replaced")
+    str | Absent, Header(alias="X-Request-Id", description="1 to 64 of A-Z a-z 0-9 . _ -; another gets replaced")
 ]
-Score = Annotated[float | None, Query(ge=0, le=1, description="least score; default: the package's own")]
-Iou = Annotated[
-    float | None, Query(ge=0, le=1, description="boxes of a class that overlap more count as one; default: as above")
-]
-MaxDetections = Annotated[int | None, Query(ge=1, le=1000, description="the best ones; default: the package's own")]
+Score = Annotated[Share, Query(description="least score; default: the package's own")]
+Iou = Annotated[Share, Query(description="of two boxes of a class that overlap more the lesser goes; default as above")]
+MaxDetections = Annotated[Count, Query(description="the best ones; default: the package's own")]
 Format = Annotated[Literal["json", "image"], Query(description="image: the photo with its boxes, as JPEG")]
-TopK = Annotated[int | None, Query(ge=1, le=1000, description="number of classes; default: the package's own")]
+TopK = Annotated[Count, Query(description="number of classes; default: the package's own")]
 
 
 def create_app(node: EdgeNode) -> FastAPI:
