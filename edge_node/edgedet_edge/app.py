@@ -10,17 +10,16 @@ from typing import Annotated, Any, Literal
 import orjson
 import structlog
 from edgedet_runtime.errors import RuntimeFault
-from fastapi import FastAPI, Header, Path, Query, Request, Response
+from fastapi import FastAPI, Path, Request, Response
+from fastapi import Query as QueryValue
 from fastapi.exceptions import RequestValidationError
-from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 
 from edgedet_edge import openapi, schemas
-from edgedet_edge.errors import BadQuery, ClientGone, EdgeFault
+from edgedet_edge.errors import ClientGone, EdgeFault
 from edgedet_edge.measurements import WINDOW_S
-from edgedet_edge.node import EdgeNode, Reply
-from edgedet_edge.node import Query as PhotoQuery
+from edgedet_edge.node import EdgeNode, Query, Reply
+from edgedet_edge.photo_query import ClassifyQuery, DetectQuery, parameters, read_deadline_ms, read_query
 from edgedet_edge.problems import problem_response
 from edgedet_edge.request_body import Inbox
 
@@ -29,30 +28,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Counted, never sent: nobody is there to read it. The number is nginx's.
 _CLIENT_GONE = 499
 
-Scope = Annotated[Literal["node", "cluster"], Query(description="this node, or all in the registry")]
-Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back")]
-# What is left out is None inside, but nobody can send a null: the document does not offer one.
-Absent = SkipJsonSchema[None]
-Share = Annotated[float, Field(ge=0, le=1)] | Absent
-Count = Annotated[int, Field(ge=1, le=1000)] | Absent
-Index = Annotated[int, Field(ge=0)] | Absent
-Name = Annotated[str, Field(max_length=200)] | Absent
-Milliseconds = Annotated[float, Field(gt=0, le=600_000)] | Absent
-
-Model = Annotated[Name, Query(description="name[:version]; default: the node's own choice")]
-Boundary = Annotated[Index, Query(description="forces k, where the node allows it")]
-Deadline = Annotated[
-    Milliseconds,
-    Header(alias="X-Deadline-Ms", description="milliseconds from the photo's arrival to its answer"),
-]
-RequestId = Annotated[
-    str | Absent, Header(alias="X-Request-Id", description="1 to 64 of A-Z a-z 0-9 . _ -; another gets replaced")
-]
-Score = Annotated[Share, Query(description="least score; default: the package's own")]
-Iou = Annotated[Share, Query(description="of two boxes of a class that overlap more the lesser goes; default as above")]
-MaxDetections = Annotated[Count, Query(description="the best ones; default: the package's own")]
-Format = Annotated[Literal["json", "image"], Query(description="image: the photo with its boxes, as JPEG")]
-TopK = Annotated[Count, Query(description="number of classes; default: the package's own")]
+Scope = Annotated[Literal["node", "cluster"], QueryValue(description="this node, or all in the registry")]
+Window = Annotated[int, QueryValue(ge=1, le=WINDOW_S, description="seconds to look back")]
 
 
 def create_app(node: EdgeNode) -> FastAPI:
@@ -85,29 +62,20 @@ def _add_photo_routes(app: FastAPI, node: EdgeNode) -> None:
         "/v1/detect",
         response_model=schemas.DetectAnswer,
         responses=openapi.DETECT_RESPONSES,
-        openapi_extra=openapi.PHOTO_BODY,
+        openapi_extra={**openapi.PHOTO_BODY, "parameters": parameters(DetectQuery)},
     )
-    async def detect(
-        request: Request,
-        model: Model = None,
-        score_threshold: Score = None,
-        iou_threshold: Iou = None,
-        max_detections: MaxDetections = None,
-        boundary: Boundary = None,
-        format: Format = "json",  # noqa: A002  (the query's name)
-        x_deadline_ms: Deadline = None,
-        x_request_id: RequestId = None,  # noqa: ARG001  (documented here, read by `_request_id`)
-    ) -> Response:
+    async def detect(request: Request) -> Response:
         """Detect objects in the posted photo."""
-        query = PhotoQuery(
+        asked = read_query(request, DetectQuery)
+        query = Query(
             task="detect",
-            model=model,
-            boundary=boundary,
-            deadline_ms=x_deadline_ms,
-            score_threshold=score_threshold,
-            iou_threshold=iou_threshold,
-            max_detections=max_detections,
-            draw=format == "image",
+            model=asked.model,
+            boundary=asked.boundary,
+            deadline_ms=read_deadline_ms(request),
+            score_threshold=asked.score_threshold,
+            iou_threshold=asked.iou_threshold,
+            max_detections=asked.max_detections,
+            draw=asked.format == "image",
         )
         return await _answer(request, node, inbox, query)
 
@@ -115,18 +83,18 @@ def _add_photo_routes(app: FastAPI, node: EdgeNode) -> None:
         "/v1/classify",
         response_model=schemas.ClassifyAnswer,
         responses=openapi.CLASSIFY_RESPONSES,
-        openapi_extra=openapi.PHOTO_BODY,
+        openapi_extra={**openapi.PHOTO_BODY, "parameters": parameters(ClassifyQuery)},
     )
-    async def classify(
-        request: Request,
-        model: Model = None,
-        top_k: TopK = None,
-        boundary: Boundary = None,
-        x_deadline_ms: Deadline = None,
-        x_request_id: RequestId = None,  # noqa: ARG001  (documented here, read by `_request_id`)
-    ) -> Response:
+    async def classify(request: Request) -> Response:
         """Classify the posted photo."""
-        query = PhotoQuery(task="classify", model=model, boundary=boundary, deadline_ms=x_deadline_ms, top_k=top_k)
+        asked = read_query(request, ClassifyQuery)
+        query = Query(
+            task="classify",
+            model=asked.model,
+            boundary=asked.boundary,
+            deadline_ms=read_deadline_ms(request),
+            top_k=asked.top_k,
+        )
         return await _answer(request, node, inbox, query)
 
 
@@ -172,8 +140,7 @@ def _add_metric_routes(app: FastAPI, node: EdgeNode) -> None:
         return _json({"status": "draining"}, 503) if node.draining else _json({"status": "ready"})
 
 
-async def _answer(request: Request, node: EdgeNode, inbox: Inbox, query: PhotoQuery) -> Response:
-    _check_names(request)
+async def _answer(request: Request, node: EdgeNode, inbox: Inbox, query: Query) -> Response:
     node.check_open()
     request_id = _request_id(request)
     async with inbox.photo(request) as data:
@@ -186,26 +153,21 @@ async def _answer(request: Request, node: EdgeNode, inbox: Inbox, query: PhotoQu
     return _json(photo.body, headers=headers)
 
 
-def _check_names(request: Request) -> None:
-    """A misspelled query value must not be a default in silence."""
-    known = {field.alias for field in request.scope["route"].dependant.query_params}
-    unknown = sorted(set(request.query_params) - known)
-    if unknown:
-        raise BadQuery(f"query: nothing is called {unknown[0]!r} here; there are: {', '.join(sorted(known))}")
-
-
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Reply:
     """Await `work`, or cancel it when the client leaves: a server does not tell a handler by itself."""
-    task = asyncio.ensure_future(work)
+    handler = asyncio.current_task()
+    assert handler is not None
     gone = asyncio.ensure_future(_disconnected(request))
+    gone.add_done_callback(lambda watch: watch.cancelled() or handler.cancel())
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientGone("the client left before its answer")
+        return await work
+    except asyncio.CancelledError:
+        if not gone.done():
+            raise  # it is the server that ends the handler
+        handler.uncancel()
+        raise ClientGone("the client left before its answer") from None
     finally:
         gone.cancel()
-        task.cancel()
 
 
 async def _disconnected(request: Request) -> None:
