@@ -29,8 +29,8 @@ class Catalog:
     """For requests that name none; empty: the first of the task by name."""
 
     @classmethod
-    def load(cls, folder: Path, backend_name: str, default_model: str) -> Self:
-        """Load every package below `folder` and measure what it costs here.
+    def load(cls, folder: Path, backend_name: str, default_model: str, *, whole: bool) -> Self:
+        """Load every package below `folder` and measure what it costs here; `whole` where no segment can leave.
 
         Raises:
             RuntimeFault: there is no package, or not the one that `default_model` names; no such backend.
@@ -44,7 +44,7 @@ class Catalog:
             known = ", ".join(package.reference for package in packages)
             raise UnknownModel(f"default_model: no package {default_model!r}; there are: {known}")
         backend = load_backend(backend_name)
-        return cls(tuple(_serve(package, backend) for package in packages), tuple(refusals), default_model)
+        return cls(tuple(_serve(package, backend, whole=whole) for package in packages), tuple(refusals), default_model)
 
     def find(self, task: Task, wanted: str | None) -> ServedModel:
         """The model for ``name[:version]``, or the node's choice.
@@ -85,8 +85,8 @@ class Catalog:
         return describe_model(model, is_default=self.find(model.package.manifest.task, None) is model)
 
 
-def _serve(package: Package, backend: Backend) -> ServedModel:
-    chain, finisher = prepare_chain(package, backend), Finisher.load(package)
+def _serve(package: Package, backend: Backend, *, whole: bool) -> ServedModel:
+    chain, finisher = prepare_chain(package, backend, whole=whole), Finisher.load(package)
     profile = measure_profile(chain, finisher)
     log.info("package ready", package=package.reference, digest=package.digest, ms=round(profile.total_ms, 1))
     return ServedModel(package, chain, finisher, profile)

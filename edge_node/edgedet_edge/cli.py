@@ -17,7 +17,7 @@ from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.malloc import keep_freed_memory
 from pydantic import ValidationError
 
-from edgedet_edge.app import create_app
+from edgedet_edge.app import create_server_app
 from edgedet_edge.connection_limits import ConnectionLimits, limited_protocol
 from edgedet_edge.node import EdgeNode
 from edgedet_edge.settings import EdgeSettings, load_settings
@@ -110,7 +110,7 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket
         max_connections=settings.max_connections,
     )
     config = uvicorn.Config(
-        create_app(node),
+        create_server_app(node),
         http=limited_protocol(limits),
         ws="none",
         access_log=False,
@@ -118,6 +118,7 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket
         timeout_keep_alive=30,
         timeout_graceful_shutdown=5,
         server_header=False,
+        proxy_headers=False,
     )
     server = _DrainingServer(config, node)
     port = listener.getsockname()[1]

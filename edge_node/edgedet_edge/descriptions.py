@@ -22,7 +22,7 @@ def describe_answer(job: Job, outcome: Outcome) -> dict[str, Any]:
             "placement": outcome.placement,
             "boundary": outcome.boundary,
             "reason": outcome.reason,
-            "segments": [{"index": s.index, "where": s.where, "backend": s.backend} for s in outcome.segments],
+            "segments": _segments(job, outcome),
             "bytes_sent": outcome.bytes_sent,
         },
         "timing_ms": {stage: round(getattr(outcome.timing, stage), 3) for stage in (*STAGES, "total")},
@@ -51,6 +51,13 @@ def describe_model(model: ServedModel, *, is_default: bool) -> dict[str, Any]:
         ],
         "default": is_default,
     }
+
+
+def _segments(job: Job, outcome: Outcome) -> list[dict[str, Any]]:
+    here = {"where": "edge", "backend": job.model.chain.backend_name}
+    there = {"where": "cloud", "backend": outcome.cloud_backend}
+    count = job.model.package.manifest.segment_count
+    return [{"index": k, **(here if k <= outcome.boundary else there)} for k in range(1, count + 1)]
 
 
 def _found(outcome: Outcome, labels: tuple[str, ...]) -> dict[str, Any]:

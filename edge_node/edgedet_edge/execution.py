@@ -15,7 +15,7 @@ from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.workers import WorkerPool
 
 from edgedet_edge.errors import DeadlineMissed
-from edgedet_edge.job import Job, Outcome, SegmentRun
+from edgedet_edge.job import Job, Outcome
 from edgedet_edge.placement import Decision
 from edgedet_edge.scheduler import Scheduler
 
@@ -39,11 +39,8 @@ class Parcel:
 class Execution:
     """K workers on one queue; `leave` is called in the event loop with what goes to a cloud."""
 
-    def __init__(
-        self, scheduler: Scheduler, threads: int, max_megapixels: float, leave: Callable[[Parcel], None]
-    ) -> None:
+    def __init__(self, scheduler: Scheduler, threads: int, leave: Callable[[Parcel], None]) -> None:
         self._scheduler = scheduler
-        self._max_megapixels = max_megapixels
         self._leave = leave
         self._workers: WorkerPool[Job] = WorkerPool(threads, self._run)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -127,7 +124,7 @@ class Execution:
     def _decode(self, job: Job) -> None:
         start_s = time.monotonic()
         spec = job.model.package.manifest.input
-        tensor, job.geometry = to_input(decode_photo(job.data, self._max_megapixels), spec)
+        tensor, job.geometry = to_input(decode_photo(job.data, header=job.header), spec)
         job.live = {spec.name: tensor}
         job.context = job.model.chain.context(job.live)
         elapsed_ms = (time.monotonic() - start_s) * 1000.0
@@ -140,7 +137,6 @@ class Execution:
         index = job.boundary + 1
         job.live, _ = job.model.chain.run_segment(index, job.live, job.context)
         job.boundary = index
-        job.segments.append(SegmentRun(index, "edge", job.model.chain.backend_name))
         elapsed_ms = (time.monotonic() - start_s) * 1000.0
         if job.tail_at_home:
             job.timing.tail += elapsed_ms
@@ -159,9 +155,9 @@ class Execution:
         return Outcome(
             answer=answer,
             placement="edge",
-            boundary=job.boundary,
+            boundary=job.model.package.manifest.segment_count,
             reason=job.reason,
-            segments=tuple(job.segments),
+            cloud_backend="",
             bytes_sent=job.bytes_sent,
             timing=job.timing,
             tail_at_home=job.tail_at_home,

@@ -16,7 +16,7 @@ from edgedet_runtime.detection import Detections
 from edgedet_edge.cloud_client import CloudClient
 from edgedet_edge.errors import CloudFailed, CloudFault, CloudLate, CloudRefused, PackageDiffers
 from edgedet_edge.execution import Parcel, settle
-from edgedet_edge.job import Job, Outcome, SegmentRun
+from edgedet_edge.job import Job, Outcome
 from edgedet_edge.measurements import Measurements
 from edgedet_edge.placement import REARM_MS, Reason
 from edgedet_edge.scheduler import Scheduler
@@ -182,13 +182,12 @@ def _outcome(parcel: Parcel, answer: Answer, reply: InferReply, actual_ms: float
     timing = replace(
         job.timing, cloud_queue=queue_ms, tail=service_ms, transfer=max(0.0, actual_ms - queue_ms - service_ms)
     )
-    remote = range(parcel.boundary + 1, job.model.segment_count + 1)
     return Outcome(
         answer=answer,
         placement="split" if parcel.boundary else "cloud",
         boundary=parcel.boundary,
         reason=parcel.reason,
-        segments=(*job.segments, *(SegmentRun(index, "cloud", reply.backend) for index in remote)),
+        cloud_backend=reply.backend,
         bytes_sent=job.bytes_sent + parcel.nbytes,
         timing=timing,
         tail_at_home=job.tail_at_home,

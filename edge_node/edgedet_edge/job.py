@@ -29,22 +29,13 @@ class ServedModel:
 
     @property
     def segment_count(self) -> int:
-        """N."""
+        """Segments of the chain: the package's N, or 1 on a node without clouds."""
         return self.chain.segment_count
 
     @property
     def reference(self) -> str:
         """``name:version``."""
         return self.package.reference
-
-
-@dataclass(frozen=True, slots=True)
-class SegmentRun:
-    """Where segment `index` ran, and on what."""
-
-    index: int
-    where: Literal["edge", "cloud"]
-    backend: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,8 @@ class Outcome:
     placement: Placement
     boundary: int
     reason: str
-    segments: tuple[SegmentRun, ...]
+    cloud_backend: str
+    """What ran the tail; empty where the tail ran here."""
     bytes_sent: int
     timing: Timing
     tail_at_home: bool
@@ -86,7 +78,6 @@ class Job:
     context: RunContext = field(default_factory=RunContext)
     queued_s: float = 0.0
     timing: Timing = field(default_factory=Timing)
-    segments: list[SegmentRun] = field(default_factory=list)
     reason: str = ""
     bytes_sent: int = 0
     excluded: frozenset[str] = frozenset()
@@ -106,7 +97,6 @@ class Job:
         return replace(
             self,
             timing=replace(self.timing),
-            segments=list(self.segments),
             excluded=self.excluded | {cloud},
             reason=reason.value,
             tail_at_home=True,

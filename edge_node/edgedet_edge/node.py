@@ -22,7 +22,7 @@ from edgedet_edge.execution import Execution, Parcel
 from edgedet_edge.handover import Handovers
 from edgedet_edge.job import Job, Outcome, ServedModel
 from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report
-from edgedet_edge.placement import Decision, FixedBoundary, Policy, Reason, parse_policy
+from edgedet_edge.placement import Decision, EdgeOnly, FixedBoundary, Policy, Reason, parse_policy
 from edgedet_edge.prober import Prober
 from edgedet_edge.registry import Registry
 from edgedet_edge.scheduler import Scheduler
@@ -73,7 +73,7 @@ class EdgeNode:
         self._scheduler = Scheduler(
             catalog.models, settings.cloud, settings.threads, forward_photos=settings.forward_photos
         )
-        self._execution = Execution(self._scheduler, settings.threads, settings.max_megapixels, self._leave)
+        self._execution = Execution(self._scheduler, settings.threads, self._leave)
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
         self._prober: Prober | None = None
@@ -87,7 +87,9 @@ class EdgeNode:
             RuntimeFault: there is no package, or not the one that `default_model` names.
             ValueError: no such placement policy.
         """
-        return cls(settings, Catalog.load(settings.models, settings.backend, settings.default_model))
+        return cls(
+            settings, Catalog.load(settings.models, settings.backend, settings.default_model, whole=not settings.cloud)
+        )
 
     # Life
 
@@ -144,14 +146,15 @@ class EdgeNode:
         self._open += 1
         self._idle.clear()
         missed = False
+        alarm = asyncio.get_running_loop().call_later(job.deadline_s - time.monotonic(), _expire, job)
         try:
             self._send_on(job, decision)
-            async with asyncio.timeout(job.deadline_s - time.monotonic()):
-                outcome = await job.answered
-        except (TimeoutError, DeadlineMissed) as error:
+            outcome = await job.answered
+        except DeadlineMissed:
             missed = True
-            raise DeadlineMissed(f"no answer within {(job.deadline_s - job.accepted_s) * 1000:.0f} ms") from error
+            raise
         finally:
+            alarm.cancel()
             self._open -= 1
             if not self._open:
                 self._idle.set()
@@ -184,10 +187,13 @@ class EdgeNode:
     def _forced(self, model: ServedModel, boundary: int) -> Policy:
         if not self._settings.allow_forced_boundary:
             raise ForcedBoundaryForbidden("boundary: this node does not let clients choose (--allow-forced-boundary)")
-        if boundary > model.segment_count:
-            raise BadQuery(f"boundary: {model.reference} has boundaries 0…{model.segment_count}, got {boundary}")
+        last = model.package.manifest.segment_count
+        if boundary > last:
+            raise BadQuery(f"boundary: {model.reference} has boundaries 0…{last}, got {boundary}")
         if boundary == 0 and not self._settings.forward_photos:
             raise ForcedBoundaryForbidden("boundary: photos do not leave this node (--forward-photos)")
+        if boundary < last and not self._settings.cloud:
+            return EdgeOnly(Reason.NO_CLOUD)
         return FixedBoundary(boundary, Reason.FORCED)
 
     def _send_on(self, job: Job, decision: Decision) -> None:
@@ -270,6 +276,12 @@ class EdgeNode:
             "models": {model.reference: model.package.digest for model in self.catalog.models},
             "clouds": self._scheduler.describe_clouds(),
         }
+
+
+def _expire(job: Job) -> None:
+    if not job.answered.done():
+        deadline_ms = (job.deadline_s - job.accepted_s) * 1000
+        job.answered.set_exception(DeadlineMissed(f"no answer within {deadline_ms:.0f} ms"))
 
 
 def _choices(model: ServedModel, query: Query) -> Choices:

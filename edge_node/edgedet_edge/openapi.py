@@ -169,7 +169,6 @@ _STAGES = {
     "postprocess": 0.2,
 }
 _QUANTILES = {"count": 812, "p50_ms": 18.2, "p95_ms": 41.0, "p99_ms": 63.7, "stages_ms": _STAGES}
-_NONE = {"count": 0, "p50_ms": None, "p95_ms": None, "p99_ms": None, "stages_ms": dict.fromkeys(_STAGES, 0.0)}
 _EDGE = {
     "id": "edge-1",
     "address": "http://edge-1:8080",
@@ -180,14 +179,14 @@ _EDGE = {
     "clouds": [_LINK],
     "age_s": 0.42,
 }
-MODEL_RESPONSES: Responses = {**_json_example(_MODEL), **problems(404)}
+MODEL_RESPONSES: Responses = {**_json_example(_MODEL), **problems(404, 422)}
 MODELS_RESPONSES = _json_example({"models": [_MODEL], "refused": {"models/broken/1": "model.onnx: wrong sha256"}})
 LATENCY_RESPONSES: Responses = {
     **_json_example(
         {
             "window_s": 60,
             "registry": "up",
-            "placements": {"edge": _QUANTILES, "split": _QUANTILES, "cloud": _NONE, "all": _QUANTILES},
+            "placements": {"edge": _QUANTILES, "split": _QUANTILES, "cloud": _QUANTILES, "all": _QUANTILES},
         }
     ),
     **problems(422),

@@ -71,6 +71,8 @@ def read_query(request: Request, kind: type[Asked]) -> Asked:
     Raises:
         BadQuery: naming the value and what it must be.
     """
+    if not request.scope["query_string"]:
+        return kind()
     try:
         return kind.model_validate(dict(request.query_params))
     except ValidationError as error:

@@ -84,19 +84,20 @@ class Chain:
             raise TensorMismatch(f"tensors: boundary {boundary} carries {expected}, got {list(tensors)}")
 
 
-def prepare_chain(package: Package, backend: Backend) -> Chain:
-    """Cut the package's network at its boundaries and prepare every segment.
+def prepare_chain(package: Package, backend: Backend, *, whole: bool = False) -> Chain:
+    """Cut the package's network at its boundaries and prepare every segment; `whole`: one segment, where none leaves.
 
     Raises:
         GraphUnsupported: the graph has an operator or a form that cannot be cut or run.
     """
-    segments = load_segments(package)
+    segments = load_segments(package, whole=whole)
     stages = tuple(Stage(s.index, s.inputs, s.outputs, backend.prepare(s)) for s in segments)
     return Chain(package.manifest, backend.name, backend.uses_photo_key, stages)
 
 
-def load_segments(package: Package) -> tuple[Segment, ...]:
-    """The package's network, cut at the boundaries of its manifest."""
+def load_segments(package: Package, *, whole: bool = False) -> tuple[Segment, ...]:
+    """The package's network, cut at the boundaries of its manifest, or `whole`."""
     manifest = package.manifest
+    boundaries = () if whole else manifest.boundaries
     model = load_network(package.path("model.onnx"))
-    return cut(model, manifest.input, manifest.boundaries, manifest.outputs)
+    return cut(model, manifest.input, boundaries, manifest.outputs)

@@ -84,15 +84,17 @@ def read_header(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> 
     return header
 
 
-def decode_photo(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> Photo:
-    """Decode a JPEG or PNG into upright RGBX pixels.
+def decode_photo(
+    data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS, header: PhotoHeader | None = None
+) -> Photo:
+    """Decode a JPEG or PNG into upright RGBX pixels; with its `header` where that was read before.
 
     Alpha is dropped, gray and CMYK become RGB, 16-bit samples keep their upper 8 bits.
 
     Raises:
         PhotoRefused: one of its kinds, see `read_header`; truncated or damaged data is refused, not filled in.
     """
-    header = read_header(data, max_megapixels)
+    header = header or read_header(data, max_megapixels)
     pixels = _decode_jpeg(data, header) if header.format == "jpeg" else _decode_png(data)
     if pixels.shape[:2] != (header.height, header.width):
         raise PhotoUndecodable("the photo's pixels do not have the size that its header says")

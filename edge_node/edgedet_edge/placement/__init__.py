@@ -6,6 +6,7 @@ Clocks are monotonic seconds (`now_s`), durations milliseconds; randomness comes
 from edgedet_edge.placement.admission import AdmissionControl, Admitted, Refused, can_still_finish
 from edgedet_edge.placement.breaker import Breaker, BreakerState
 from edgedet_edge.placement.cloud_tracker import CloudReport, CloudTracker
+from edgedet_edge.placement.edge_only import EdgeOnly
 from edgedet_edge.placement.edge_tracker import EdgeTracker
 from edgedet_edge.placement.fixed_boundary import FixedBoundary
 from edgedet_edge.placement.hedge import REARM_MS, Hedging
@@ -35,6 +36,7 @@ __all__ = [
     "CloudState",
     "CloudTracker",
     "Decision",
+    "EdgeOnly",
     "EdgeState",
     "EdgeTracker",
     "FixedBoundary",

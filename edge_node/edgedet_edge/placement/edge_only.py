@@ -11,6 +11,10 @@ class EdgeOnly:
 
     name = "edge-only"
 
+    def __init__(self, reason: Reason = Reason.EDGE_ONLY) -> None:
+        self.reason = reason
+        """`Reason.NO_CLOUD` where a client chose a boundary, but there is no cloud."""
+
     def decide(self, job: Job, state: NodeState, rng: Random) -> Decision:  # noqa: ARG002  (the seam's signature)
         """Stay."""
-        return local_plan(job, state).decision(Reason.EDGE_ONLY)
+        return local_plan(job, state).decision(self.reason)

@@ -7,15 +7,16 @@ import pytest
 from edgedet_edge import openapi, schemas
 from edgedet_edge.app import create_app
 from edgedet_edge.node import EdgeNode
+from edgedet_edge.photo_routes import PhotoRoutes
 from edgedet_edge.settings import EdgeSettings
-from jsonschema_rs import validator_for
 
 PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
 def document(models: Path) -> dict[str, Any]:
-    return create_app(EdgeNode.load(EdgeSettings(models=models))).openapi()
+    node = EdgeNode.load(EdgeSettings(models=models))
+    return create_app(node, PhotoRoutes(node)).openapi()
 
 
 def operations(document: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -67,9 +68,8 @@ def test_every_json_answer_has_an_example_that_fits_its_schema(document: dict[st
         content = operation["responses"]["200"]["content"].get("application/json")
         if content is None or name.startswith("GET /health"):
             continue
-        schema = {**content["schema"], "components": document["components"]}
-        assert "example" in content, name
-        validator_for(schema).validate(content["example"])
+        schema = getattr(schemas, content["schema"]["$ref"].rpartition("/")[2])
+        schema.model_validate(content["example"])
 
 
 def test_examples_are_consistent_with_themselves() -> None:

@@ -1,0 +1,83 @@
+"""``edgedet-edge`` on the command line: help, faults named in one line, missing libraries."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from edgedet_edge.cli import app
+from typer.testing import CliRunner
+
+# Wide and plain: the messages are looked at, not their frames.
+_PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def serve(*options: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["serve", *options], env=_PLAIN)
+    return result.exit_code, result.output
+
+
+def test_help_names_every_flag_and_says_what_it_is_for() -> None:
+    code, text = serve("--help")
+    assert code == 0
+    for flag in ("--port", "--threads", "--cloud", "--redis", "--placement", "--models", "--forward-photos"):
+        assert flag in text
+    for flag in ("--keep-photos", "--allow-forced-boundary", "--advertise", "--node-id", "--backend", "--config"):
+        assert flag in text
+    assert "EDGEDET_EDGE_" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--threads", "0"], "threads: Input should be greater than or equal to 1"),
+        (["--cloud", "nowhere"], "'nowhere' is not HOST:PORT"),
+        (["--placement", "best"], "placement: 'best' is not one of marginal-cost"),
+        (["--redis", "mysql://x"], "redis: Redis URL must specify"),
+        (["--models", "no-such-folder"], "no package below no-such-folder"),
+        (["--default-model", "nobody"], "default_model: no package 'nobody'"),
+        (["--backend", "abacus"], "abacus"),
+    ],
+)
+def test_a_wrong_flag_is_told_in_one_line(options: list[str], told: str) -> None:
+    code, text = serve(*options)
+    assert code == 2
+    assert told in text
+    assert "Traceback" not in text
+
+
+def test_a_file_that_is_not_toml_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text("threads 2")
+    code, text = serve("--config", str(path))
+    assert code == 2
+    assert "edge.toml is not TOML" in text.replace("\n", "")
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        code, text = serve("--port", str(taken.getsockname()[1]))
+    assert code == 2
+    assert "port: cannot listen on 127.0.0.1:" in text
+
+
+@pytest.mark.parametrize(
+    ("package", "library", "extra"),
+    [("edgedet_edge", "fastapi", "edge"), ("edgedet_cloud", "grpc", "cloud"), ("edgedet_iot", "httpx", "iot")],
+)
+def test_a_command_without_its_libraries_says_what_to_install(
+    tmp_path: Path, package: str, library: str, extra: str
+) -> None:
+    # A module that stands in for the missing library, and fails as a missing one does.
+    (tmp_path / f"{library}.py").write_text(f"raise ModuleNotFoundError('gone', name='{library}')")
+    result = subprocess.run(
+        [sys.executable, "-m", package, "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert result.stderr == f"edgedet-{extra} needs {library}: pip install 'edgedet[{extra}]'\n"

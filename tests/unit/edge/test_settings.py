@@ -1,0 +1,75 @@
+"""Where a setting comes from, what a wrong one is told, and what the log may show."""
+
+from pathlib import Path
+
+import pytest
+from edgedet_edge.settings import EdgeSettings, load_settings
+from pydantic import ValidationError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "edge.toml"
+    path.write_text('threads = 2\ndeadline_ms = 200\nport = 2000\ncloud = ["file:1"]\n')
+    return path
+
+
+def test_flags_win_over_the_environment_over_the_file_over_the_defaults(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGEDET_EDGE_DEADLINE_MS", "300")
+    monkeypatch.setenv("EDGEDET_EDGE_PORT", "3000")
+    settings = load_settings(file, {"port": 4000, "threads": None, "host": None})
+    assert (settings.port, settings.deadline_ms, settings.threads, settings.host) == (4000, 300, 2, "127.0.0.1")
+
+
+def test_the_environment_parts_clouds_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEDET_EDGE_CLOUD", "a:1, b:2")
+    assert load_settings(None, {}).cloud == ("a:1", "b:2")
+
+
+def test_one_file_does_not_speak_for_the_next(file: Path) -> None:
+    assert load_settings(file, {}).threads == 2
+    assert load_settings(None, {}).threads == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("threads", 0),
+        ("threads", "many"),
+        ("port", 70_000),
+        ("cloud", ("no-port",)),
+        ("cloud", ("host:99999",)),
+        ("redis", "http://localhost"),
+        ("placement", "best"),
+        ("placement", "fixed-boundary"),
+        ("deadline_ms", 0),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_wrong_value_names_its_field(name: str, value: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load_settings(None, {name: value})
+    assert caught.value.errors()[0]["loc"][0] == name
+
+
+def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text("thread = 2\n")
+    with pytest.raises(ValidationError, match="thread"):
+        load_settings(path, {})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("redis://host:6379/0", "redis://host:6379/0"),
+        ("redis://:p%40ss@host:6379/0", "redis://:***@host:6379/0"),
+        ("rediss://user:redis@redis/1", "rediss://user:***@redis/1"),
+        ("redis://host/0?password=hush&db=1", "redis://host/0?password=***&db=1"),
+    ],
+)
+def test_the_log_shows_no_password(url: str, shown: str) -> None:
+    assert EdgeSettings(redis=url).masked()["redis"] == shown
