@@ -1,4 +1,4 @@
-"""``python -m edgedet_iot``."""
+"""``edgedet-iot`` and ``python -m edgedet_iot``; a missing library is told where the package begins."""
 
 from edgedet_iot.cli import main
 
