@@ -14,6 +14,7 @@ from edgedet_cloud.served_model import ServedModel, load_models
 from edgedet_proto.wire import InferCall, InferReply, WireTensor
 from edgedet_runtime.backend import RunContext, Runner, RunResult, Tensor
 from edgedet_runtime.profile import made_up_tensors
+from structlog.testing import capture_logs
 
 LONGEST_S = 10.0
 NAME = "yolov3-tiny-coco"
@@ -206,7 +207,7 @@ def test_an_expired_call_is_dropped_before_it_costs_work(gated: ServedModel, ten
     with_center(gated, scene)
 
 
-def test_a_fault_ends_as_internal_and_the_next_call_is_served(model: ServedModel, tensors, capsys):
+def test_a_fault_ends_as_internal_and_the_next_call_is_served(model: ServedModel, tensors: list[WireTensor]):
     class Broken:
         def default_choices(self) -> int:
             return 5
@@ -222,8 +223,9 @@ def test_a_fault_ends_as_internal_and_the_next_call_is_served(model: ServedModel
         reply = await infer(center, call_of(raw=True), tensors, 5000)
         assert isinstance(reply, InferReply)
 
-    with_center(broken, scene)
-    assert "a bug" in capsys.readouterr().out
+    with capture_logs() as events:
+        with_center(broken, scene)
+    assert [(event["event"], event["exc_info"]) for event in events] == [("a call failed", True)]
 
 
 def test_draining_answers_what_was_accepted_and_refuses_what_comes(gated: ServedModel, tensors, gate: Gate):
