@@ -119,10 +119,11 @@ class Measurements:
 
     def answered(self, placement: str, boundary: int, reason: str, bytes_sent: int, timing: Timing) -> None:
         """Count an answer; `timing.total` is set."""
-        self._uncounted.append((placement, boundary, reason, bytes_sent, timing))
         # Many at once: right after an inference the processor's caches are cold, and one alone costs five times more.
-        if len(self._uncounted) >= _COUNT_AT_ONCE:
+        bucket = self._buckets[-1] if self._buckets else None
+        if bucket is None or bucket.started_s + BUCKET_S <= time.monotonic() or len(self._uncounted) >= _COUNT_AT_ONCE:
             self._current()
+        self._uncounted.append((placement, boundary, reason, bytes_sent, timing))
 
     def refused(self, status: int) -> None:
         """Count a request that ended in a problem."""
@@ -149,18 +150,18 @@ class Measurements:
         return generate_latest(self.prometheus)
 
     def _current(self) -> Bucket:
+        """The bucket of now; what came before it is counted in its own."""
+        for placement, boundary, reason, bytes_sent, timing in self._uncounted:
+            self._buckets[-1].add(placement, boundary, reason, bytes_sent, timing)
+            self._latency[placement].observe(timing.total / 1000)
+            self._bytes.inc(bytes_sent)
+        self._uncounted.clear()
         now = time.monotonic()
         start = now - now % BUCKET_S
         if not self._buckets or self._buckets[-1].started_s < start:
             self._buckets.append(Bucket(start))
             self._buckets = [b for b in self._buckets if b.started_s > now - WINDOW_S - BUCKET_S]
-        current = self._buckets[-1]
-        for placement, boundary, reason, bytes_sent, timing in self._uncounted:
-            current.add(placement, boundary, reason, bytes_sent, timing)
-            self._latency[placement].observe(timing.total / 1000)
-            self._bytes.inc(bytes_sent)
-        self._uncounted.clear()
-        return current
+        return self._buckets[-1]
 
 
 def latency_report(buckets: Iterable[Bucket], window_s: int) -> dict[str, Any]:
