@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 from edgedet_proto import inference_pb2 as pb
 from edgedet_proto import inference_pb2_grpc as pb_grpc
-from edgedet_proto.wire import RECEIVED_KEY, CloudLoad, InferReply, WireError, parse_response
+from edgedet_proto.infer_call import InferCaller
+from edgedet_proto.wire import CloudLoad, InferReply, WireError, parse_response
 
 from edgedet_edge.errors import CloudFailed, CloudLate, CloudRefused, PackageDiffers
 
@@ -35,6 +36,7 @@ class CloudClient:
         self.address = address
         self._channel = grpc.aio.insecure_channel(address, options=_OPTIONS)
         self._stub: Any = pb_grpc.GRPCInferenceServiceStub(self._channel)
+        self._infer = InferCaller(self._channel)
 
     async def close(self) -> None:
         """End the connection and all calls."""
@@ -59,18 +61,12 @@ class CloudClient:
         Raises:
             CloudFault: one of its kinds; cancelling ends the call at the cloud as well.
         """
-        call = self._stub.ModelInfer(request, timeout=timeout_s)
         try:
-            metadata = await call.initial_metadata()
-            if metadata is not None and RECEIVED_KEY in metadata:
-                received()
-            return parse_response(await call)
+            return parse_response(await self._infer(request, timeout_s, received))
         except grpc.aio.AioRpcError as error:
             raise _fault(self.address, error) from error
         except WireError as error:
             raise CloudFailed(f"{self.address}: {error}") from error
-        finally:
-            call.cancel()
 
 
 def _fault(address: str, error: grpc.aio.AioRpcError) -> CloudRefused | CloudFailed:
