@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from edgedet_runtime.manifest import Manifest
+from figures import readme_with_figures
 
 DOCS = Path(__file__).parent
 
@@ -14,6 +15,7 @@ def documents() -> list[tuple[Path, str]]:
     """Every generated document: its path and its content."""
     return [
         (DOCS / "manifest.schema.json", _json(Manifest.model_json_schema())),
+        (DOCS.parent / "README.md", readme_with_figures()),
     ]
 
 

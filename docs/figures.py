@@ -1,0 +1,74 @@
+"""The README's table of figures, out of what the benchmarks and builds wrote."""
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- figures: python docs/generate.py -->", "<!-- end of figures -->"
+
+
+def readme_with_figures() -> str:
+    """The README with its table written anew."""
+    text = (ROOT / "README.md").read_text()
+    before, rest = text.split(BEGIN)
+    _, after = rest.split(END)
+    return f"{before}{BEGIN}\n{_table()}\n{END}{after}"
+
+
+def _table() -> str:
+    rows = [*_accuracy("yolov3-tiny-coco", "mAP50"), *_accuracy("resnet20-cifar10", "top-1")]
+    rows += [*_speed(_result("model_speed")), *_http(_result("http_overhead")), *_overload(_result("overload"))]
+    lines = [f"| {what} | {figure} | `{by}` |" for what, figure, by in rows]
+    machine = _result("overload")["machine"]
+    return "\n".join(["| | figure | command |", "|---|---|---|", *lines, "", f"Measured on two cores of one {machine['processor']} machine."])
+
+
+def _accuracy(package: str, name: str) -> list[tuple[str, str, str]]:
+    manifest = json.loads((ROOT / "models" / package / "1" / "manifest.json").read_text())
+    found = {metric["name"]: metric for metric in manifest["metrics"]}
+    int8, fp32 = found[f"{name}, int8"], found[f"{name}, fp32"]
+    dataset = int8["dataset"].split(" (")[0]
+    figure = f"{int8['value']:.4f} as int8, {fp32['value']:.4f} as fp32"
+    return [(f"{name} of {package} on {dataset}, n = {int8['n']:,}", figure, int8["command"])]
+
+
+def _speed(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    by = "python -m benchmarks.model_speed"
+    ratios, sizes = result["ratios"], result["sizes"]
+    return [
+        ("YOLOv3-tiny, one thread: fp32 over int8 time", _with_interval(ratios["fp32 / fused int8"]), by),
+        ("cut at every boundary, over uncut", _with_interval(ratios["chain / fused int8"]), by),
+        ("fp32 size over package size", f"{sizes['fp32 network / package']:.2f}", by),
+    ]
+
+
+def _http(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    by, rounds = "python -m benchmarks.http_overhead", result["rounds"]
+    cpu = statistics.median(r["edge_cpu_ms"] / r["bare_cpu_ms"] for r in rounds)
+    health = statistics.median(r["busy_p99_ms"] / r["idle_p99_ms"] for r in rounds)
+    kept = statistics.median(r["overload_rate"] / r["bare_rate"] for r in rounds)
+    return [
+        ("edge over bare pipeline, CPU per photo", f"{cpu:.2f}", by),
+        ("health endpoint's p99, core saturated over idle", f"{health:.2f}", by),
+        ("at three times the load: answered within 1 s, over the bare pipeline's rate", f"{kept:.2f}", by),
+    ]
+
+
+def _overload(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    by, policy = "python -m benchmarks.overload", result["policies"]["marginal-cost"]
+    return [
+        ("edge at twice its capacity with a cloud, over the edge alone", f"{policy['over_edge_only']:.2f}", by),
+        ("the same, over the linear program's optimum", f"{policy['of_optimum']:.2f}", by),
+        ("accepted photos that missed their deadline", f"{policy['missed_of_accepted']:.1%}", by),
+    ]
+
+
+def _with_interval(ratio: dict[str, float]) -> str:
+    return f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+
+
+def _result(name: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return result
