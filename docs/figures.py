@@ -22,7 +22,15 @@ def _table() -> str:
     rows += [*_speed(_result("model_speed")), *_http(_result("http_overhead")), *_overload(_result("overload"))]
     lines = [f"| {what} | {figure} | `{by}` |" for what, figure, by in rows]
     machine = _result("overload")["machine"]
-    return "\n".join(["| | figure | command |", "|---|---|---|", *lines, "", f"Measured on two cores of one {machine['processor']} machine."])
+    return "\n".join(
+        [
+            "| | figure | command |",
+            "|---|---|---|",
+            *lines,
+            "",
+            f"Measured on two cores of one {machine['processor']} machine.",
+        ]
+    )
 
 
 def _accuracy(package: str, name: str) -> list[tuple[str, str, str]]:
