@@ -1,7 +1,7 @@
 """A reader of quantized (QDQ) ONNX graphs: layers, their codes, scales and shapes.
 
 The form: uint8 activations, ``DequantizeLinear → operator [→ Relu] → QuantizeLinear`` around every operator,
-int8 weights per output channel with zero point 0, int32 biases; operators that only move codes (Transpose) may
+int8 weights per output channel with zero point 0, int32 biases; operators that only move codes (Transpose, Reshape) may
 stand between uint8 tensors.
 """
 
@@ -17,7 +17,7 @@ from onnx import numpy_helper
 from edgedet_runtime.errors import GraphUnsupported
 
 WITH_WEIGHTS = frozenset({"Conv", "Gemm"})
-BETWEEN_CODES = frozenset({"Transpose"})
+BETWEEN_CODES = frozenset({"Reshape", "Transpose"})
 SUPPORTED = WITH_WEIGHTS | BETWEEN_CODES | {
     "Add", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Resize", "Sigmoid",
 }  # fmt: skip

@@ -19,6 +19,7 @@ from edgedet_compression.quantization.qdq import write_qdq
 from edgedet_compression.quantization.ranges import Quantization
 from edgedet_compression.quantization.rewrites import simplify
 from edgedet_compression.quantization.weights import QuantizedWeights, quantize_weights
+from edgedet_compression.quantization.wide_stem import widen_stem
 
 Photos = Sequence[npt.NDArray[np.uint8]]
 
@@ -68,7 +69,7 @@ def quantize(
     calibration = calibrate(graph, images, tensors, progress("recording ranges", 2 * len(images)))
     plan = quantize_tensors(graph, steps, calibration, given)
     weights = _quantized_weights(graph, plan, images, progress)
-    return QuantizedNetwork(write_qdq(graph, plan, weights), heads)
+    return QuantizedNetwork(widen_stem(write_qdq(graph, plan, weights)), heads)
 
 
 def image_shape(model: onnx.ModelProto) -> tuple[str, tuple[int, int, int, int]]:

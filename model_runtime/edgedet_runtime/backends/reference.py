@@ -165,6 +165,7 @@ _RULES: dict[str, Callable[[Layer, list[Tensor]], Tensor]] = {
     "GlobalAveragePool": _global_average_pool,
     "LeakyRelu": _leaky_relu,
     "MaxPool": _max_pool,
+    "Reshape": _flatten,
     "Resize": _resize,
     "Sigmoid": _sigmoid,
     "Transpose": _transpose,
