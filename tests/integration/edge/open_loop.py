@@ -1,7 +1,8 @@
-"""Photos at a fixed rate, whatever the answers, and all that came back."""
+"""Photos at random times, whatever the answers, and all that came back."""
 
 import asyncio
 import json
+import random
 import threading
 import time
 from collections import Counter
@@ -32,7 +33,13 @@ class OpenLoop:
     def __init__(self, edge: Running, photos: Sequence[bytes], rate: float, deadline_ms: float) -> None:
         host, _, port = edge.address.rpartition(":")
         self._address = (host, int(port))
-        self._messages = [post(photo, X_Deadline_Ms=str(deadline_ms)) for photo in photos]
+        self._photos = len(photos)
+        # One in four is made to leave, so that there is always something under way to a cloud that fails.
+        self._messages = [
+            post(photo, path, X_Deadline_Ms=str(deadline_ms))
+            for path in ("/v1/detect?boundary=2", *["/v1/detect"] * 3)
+            for photo in photos
+        ]
         self._rate = rate
         self._give_up_s = deadline_ms / 1000 + _PATIENCE_S
         self._stopping = threading.Event()
@@ -55,28 +62,36 @@ class OpenLoop:
         return Counter(outcome.status for outcome in self.outcomes)
 
     async def _send_all(self) -> None:
-        start_s = time.monotonic()
+        rng = random.Random(0)
+        next_s = time.monotonic()
         photos: list[asyncio.Task[None]] = []
         while not self._stopping.is_set():
-            number = len(photos)
-            await asyncio.sleep(max(0.0, start_s + number / self._rate - time.monotonic()))
-            photos.append(asyncio.create_task(self._send(number % len(self._messages))))
+            next_s += rng.expovariate(self._rate)
+            await asyncio.sleep(max(0.0, next_s - time.monotonic()))
+            photos.append(asyncio.create_task(self._send(rng.randrange(len(self._messages)))))
         await asyncio.gather(*photos)
         for _, writer in self._idle:
             writer.close()
 
-    async def _send(self, photo: int) -> None:
+    async def _send(self, number: int) -> None:
         start_s = time.monotonic()
         try:
             async with asyncio.timeout(self._give_up_s):
-                status, body = await self._ask(self._messages[photo])
+                status, body = await self._ask(self._messages[number])
         except (TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             status, body = 0, json.dumps(repr(error)).encode()
         latency_ms = (time.monotonic() - start_s) * 1000
-        self.outcomes.append(Outcome(start_s, photo, status, latency_ms, json.loads(body)))
+        self.outcomes.append(Outcome(start_s, number % self._photos, status, latency_ms, json.loads(body)))
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():  # else it was idle for so long that the edge closed it
+                return reader, writer
+        return await asyncio.open_connection(*self._address)
 
     async def _ask(self, message: bytes) -> tuple[int, bytes]:
-        reader, writer = self._idle.pop() if self._idle else await asyncio.open_connection(*self._address)
+        reader, writer = await self._connection()
         writer.write(message)
         head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.partition("content-length:")[2].split()[0])
