@@ -2,12 +2,15 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+CONNECTION = "edgedet.connection"
+"""Where the state of a request's scope holds its protocol."""
 MAX_HEADER_BYTES = 64 << 10
 """Request line and headers together; also trailers, and what stands between two requests."""
 # A refused client that still writes would lose the answer to a reset, so what it sends is read for so long.
@@ -45,6 +48,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self.lost = False
+        self.leaving: Callable[[], object] | None = None
+        """Called when the client leaves; a request's handler sets it while nothing else would tell it."""
         self._refused = False
         self._received = 0
         self._outside_body = 0
@@ -65,6 +71,9 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._arm(self.limits.header_timeout_s, self._expired)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self.leaving is not None:
+            self.leaving()
         self._disarm()
         self._disarm_write()
         self._leave_open()
@@ -100,6 +109,7 @@ class _LimitedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
+        self.scope["state"][CONNECTION] = self
         self._open = [*(cycle for cycle in self._open if not cycle.response_complete), self.cycle]
         if self.parser.should_upgrade() and self.cycle.scope["method"] not in ("GET", "HEAD"):
             # The parser takes a body behind such a header for the other protocol's (`curl --http2 --data …`).

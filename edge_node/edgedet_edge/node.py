@@ -198,6 +198,7 @@ class EdgeNode:
 
     def _send_on(self, job: Job, decision: Decision) -> None:
         """To a cloud at once where the photo itself may go and that is best, else to the workers."""
+        job.reason = decision.reason.value
         cloud = decision.leaves_at(job.boundary)
         if cloud is None:
             self._execution.put(job)

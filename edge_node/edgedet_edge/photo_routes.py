@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from edgedet_edge.connection_limits import CONNECTION
 from edgedet_edge.errors import ClientGone
 from edgedet_edge.node import EdgeNode, Query, Reply
 from edgedet_edge.photo_query import ClassifyQuery, DetectQuery, read_deadline_ms, read_query
@@ -64,19 +65,24 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, Reply]) -> Re
     """Await `work`, or cancel it when the client leaves: a server does not tell a handler by itself."""
     handler = asyncio.current_task()
     assert handler is not None
-    gone = asyncio.ensure_future(_disconnected(request))
-    gone.add_done_callback(lambda watch: watch.cancelled() or handler.cancel())
+    left = False
+
+    def leave() -> None:
+        nonlocal left
+        left = True
+        handler.cancel()
+
+    connection = request.scope["state"][CONNECTION]
+    if connection.lost:
+        work.close()
+        raise ClientGone("the client left before its photo was looked at")
+    connection.leaving = leave
     try:
         return await work
     except asyncio.CancelledError:
-        if not gone.done():
+        if not left:
             raise  # it is the server that ends the handler
         handler.uncancel()
         raise ClientGone("the client left before its answer") from None
     finally:
-        gone.cancel()
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+        connection.leaving = None
