@@ -61,7 +61,7 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates per photo."""
+        """Multiply-accumulates per photo as kernels execute them: weights that are 0 count."""
         if self.weights is None:
             return 0
         spatial = int(np.prod(self.output.shape[2:], dtype=np.int64))
@@ -127,7 +127,7 @@ class _Reader:
             yield self._moved(node) if node.op_type in BETWEEN_CODES else self._computed(node)
 
     def _moved(self, node: onnx.NodeProto) -> Layer:
-        """A layer that permutes uint8 codes; scale and zero point are its neighbors' business."""
+        """A layer that permutes or reshapes uint8 codes; scale and zero point are its neighbors' business."""
         source, target = (Codes(name, self._shape(name), np.float32(1), 0) for name in (node.input[0], node.output[0]))
         return Layer(node.name, node.op_type, (source,), target, None, _attributes(node), relu=False)
 

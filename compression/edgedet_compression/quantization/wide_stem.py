@@ -58,8 +58,13 @@ def widen_stem(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _replaced(node: onnx.NodeProto, stem: _Stem, tensor: str) -> list[onnx.NodeProto]:
     if node is stem.conv:
-        kernel, padding = _integers(node, "kernel_shape"), _integers(node, "pads")
-        attributes: dict[str, Any] = {"kernel_shape": [size + 1 for size in kernel], "strides": [2, 2], "pads": padding}
+        attributes: dict[str, Any] = {
+            "kernel_shape": [size + 1 for size in _integers(node, "kernel_shape")],
+            "strides": [2, 2],
+            "pads": _integers(node, "pads"),
+        }
+        # What is not given keeps its default: no padding, the kernel's size out of the weights' shape.
+        attributes = {name: value for name, value in attributes.items() if value}
         return [helper.make_node("Conv", list(node.input), list(node.output), name=node.name, **attributes)]
     if node is stem.pool_read:
         codes, *parameters = node.input
@@ -123,10 +128,11 @@ def _find(graph: onnx.GraphProto) -> _Stem | None:
 
 
 def _is_plain(conv: onnx.NodeProto) -> bool:
-    """Stride 1, one group, no dilation."""
+    """Stride 1, one group, no dilation, explicit padding (with auto_pad it would follow kernel and stride)."""
     plain = all(step == 1 for name in ("strides", "dilations") for step in _integers(conv, name))
     group = next((item.i for item in conv.attribute if item.name == "group"), 1)
-    return plain and group == 1
+    explicit = all(item.s in {b"", b"NOTSET"} for item in conv.attribute if item.name == "auto_pad")
+    return plain and group == 1 and explicit
 
 
 def _reads(graph: onnx.GraphProto, conv: onnx.NodeProto) -> list[onnx.NodeProto]:
