@@ -3,7 +3,6 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-RATE   ?=
 
 .PHONY: help demo up down test test-data test-docker test-qemu check format bench proto clean
 
