@@ -47,6 +47,7 @@ def simplify(graph: FloatGraph) -> None:
         GraphUnsupported: naming the first node that cannot be quantized, and what to do.
     """
     for rewrite in (
+        explicit_padding,
         remove_identities,
         drop_final_softmax,
         drop_layout_transposes,
@@ -146,13 +147,31 @@ def pooling_to_global(graph: FloatGraph) -> None:
     graph.sort()
 
 
+def explicit_padding(graph: FloatGraph) -> None:
+    """`auto_pad` leaves the padding to whoever runs the network; here it is written out (ONNX's own formula)."""
+    for node in graph.nodes:
+        automatic = str(node.attributes.pop("auto_pad", "NOTSET"))
+        if automatic == "NOTSET":
+            continue
+        source = graph.shapes[node.inputs[0]][2:]
+        kernel = node.integers("kernel_shape", ()) or graph.constant(node.inputs[1], node).shape[2:]
+        strides = node.integers("strides", (1,) * len(kernel))
+        dilations = node.integers("dilations", (1,) * len(kernel))
+        totals = [
+            0 if automatic == "VALID" else max(0, (-(-size // step) - 1) * step + (taps - 1) * spread + 1 - size)
+            for size, taps, step, spread in zip(source, kernel, strides, dilations, strict=True)
+        ]
+        least, most = [total // 2 for total in totals], [-(-total // 2) for total in totals]
+        node.attributes["pads"] = [*most, *least] if automatic == "SAME_LOWER" else [*least, *most]
+
+
 def average_pool_to_conv(graph: FloatGraph) -> None:
     """An AveragePool is a convolution of each channel with equal weights; 1/k² is exact in int8."""
     for node in [node for node in graph.nodes if node.operator == "AveragePool"]:
         if any(node.integers("pads", (0,))) and not node.number("count_include_pad", 0):
             raise _unsupported(node, "averages that leave the padding out; use count_include_pad=1 or no padding")
-        if node.number("ceil_mode", 0) or node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
-            raise _unsupported(node, "with ceil_mode or auto_pad; export it with explicit padding")
+        if node.number("ceil_mode", 0):
+            raise _unsupported(node, "with ceil_mode; export it without")
         channels = graph.shapes[node.inputs[0]][1]
         kernel = node.integers("kernel_shape", ())
         weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)

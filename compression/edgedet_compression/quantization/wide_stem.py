@@ -128,11 +128,10 @@ def _find(graph: onnx.GraphProto) -> _Stem | None:
 
 
 def _is_plain(conv: onnx.NodeProto) -> bool:
-    """Stride 1, one group, no dilation, explicit padding (with auto_pad it would follow kernel and stride)."""
+    """Stride 1, one group, no dilation."""
     plain = all(step == 1 for name in ("strides", "dilations") for step in _integers(conv, name))
     group = next((item.i for item in conv.attribute if item.name == "group"), 1)
-    explicit = all(item.s in {b"", b"NOTSET"} for item in conv.attribute if item.name == "auto_pad")
-    return plain and group == 1 and explicit
+    return plain and group == 1
 
 
 def _reads(graph: onnx.GraphProto, conv: onnx.NodeProto) -> list[onnx.NodeProto]:

@@ -72,6 +72,15 @@ CASES: dict[str, Nodes] = {
         node("MaxPool", "l", kernel_shape=[2, 2], strides=[2, 2]),
     ],
     "ReLU6": [CONV, node("Clip", "c 0 6")],
+    **{
+        f"padding as {kind} at stride {stride}": [node("Conv", "x w", auto_pad=kind, strides=[stride, stride])]
+        for kind in ("SAME_UPPER", "SAME_LOWER", "VALID")
+        for stride in (1, 2, 3)
+    },
+    "a pool with padding as SAME_UPPER": [
+        CONV,
+        node("MaxPool", "c", kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    ],
 }
 
 

@@ -77,13 +77,6 @@ def test_a_stem_may_leave_its_attributes_to_their_defaults(attribute: str):
     assert same_codes(wide, thin)
 
 
-def test_a_stem_whose_padding_follows_its_stride_stays_as_it_is():
-    model = without(network(8), "pads")
-    stem = next(node for node in model.graph.node if node.name == "stem")
-    stem.attribute.append(onnx.helper.make_attribute("auto_pad", "VALID"))
-    assert "Reshape" not in operators(quantize(model, photos(0), Normalization()).model)
-
-
 def test_a_wide_stem_is_cut_where_a_thin_one_is():
     """Never between the groups and their maximum, where four times as many codes are alive."""
     wide, thin = both(detector(0), YoloShape((2, 2), 3))
