@@ -98,9 +98,14 @@ class CloudCenter:
 
         Raises:
             Draining: the cloud takes nothing new.
+            QueueFull: as many calls as it may hold are open.
         """
         if self.draining:
             raise Draining("the cloud is about to stop")
+        if self._open == self.most_open:
+            # Half of them are done by then; some of them may not have been looked at yet, so their count tells it.
+            work_ms = self._open * self._backlog.mean_service_ms
+            raise QueueFull(f"{self.most_open} calls are open already", work_ms / self._backlog.workers / 2)
         self._open += 1
         self._idle.clear()
         try:
@@ -144,9 +149,6 @@ class CloudCenter:
         left_ms = _LONGEST_MS if remaining_ms is None else min(remaining_ms, _LONGEST_MS)
         tail_ms = model.tail_ms(boundary)
         wait_ms = self._backlog.wait_ms(now_s)
-        if self._open > self.most_open:
-            half_ms = wait_ms / 2  # half of them are done by then
-            raise QueueFull(f"{self.most_open} calls are open already", half_ms)
         # An idle worker costs nobody anything, and only calls that run correct a tail's measured time.
         if wait_ms and wait_ms + tail_ms > left_ms:
             late_ms = wait_ms + tail_ms - left_ms

@@ -72,7 +72,10 @@ class CloudClient:
 def _fault(address: str, error: grpc.aio.AioRpcError) -> CloudRefused | CloudFailed:
     code = error.code()
     metadata = error.trailing_metadata() or ()
-    load = CloudLoad.from_metadata((str(key), value) for key, value in metadata)
+    try:
+        load = CloudLoad.from_metadata((str(key), value) for key, value in metadata)
+    except ValueError:
+        load = None  # what a cloud tells of its load must not hide its refusal
     text = f"{address}: {code.name}: {error.details()}"
     if code in _OTHER_PACKAGE:
         return PackageDiffers(text, load)

@@ -71,7 +71,7 @@ class Execution:
     def _run(self, job: Job) -> None:
         """In a worker."""
         job.timing.queue += (time.monotonic() - job.queued_s) * 1000.0
-        result: Outcome | Exception | None
+        result: Outcome | Parcel | Exception | None
         try:
             if self._scheduler.started(job):
                 result = self._advance(job)
@@ -80,24 +80,27 @@ class Execution:
         except RuntimeFault as fault:
             result = fault
         except Exception as error:
+            log.exception("an inference failed unexpectedly", request_id=job.request_id, model=job.model.reference)
             result = error
-        finally:
-            self._scheduler.finished(job)
-        if result is not None:
+        self._scheduler.finished(job, broken_off=not isinstance(result, Outcome | Parcel))
+        if isinstance(result, Parcel):
+            self._in_loop(self._leave, result)
+        elif result is not None:
             self._in_loop(settle, job, result)
 
-    def _advance(self, job: Job) -> Outcome | None:
-        """The outcome, or None when the job left or nobody wants it any more."""
+    def _advance(self, job: Job) -> Outcome | Parcel | None:
+        """The outcome, what goes to a cloud, or None when nobody wants it any more."""
         last = job.model.segment_count
+        decided = False
         while not job.unwanted:
-            if self._scheduler.has_clouds or not job.reason:
-                decision = self._scheduler.decide(job)
+            # Without clouds there is nothing to decide again, but the plan tells the others how long this one takes.
+            if self._scheduler.has_clouds or not decided:
+                decision, decided = self._scheduler.decide(job), True
                 if not job.tail_at_home:
                     job.reason = decision.reason.value
                 cloud = decision.leaves_at(job.boundary)
                 if cloud is not None:
-                    self._in_loop(self._leave, self.pack(job, cloud, decision))
-                    return None
+                    return self.pack(job, cloud, decision)
             if job.live is None:
                 self._decode(job)
             self._run_segment(job)
@@ -169,14 +172,15 @@ class Execution:
 
 
 def settle(job: Job, result: Outcome | Exception) -> None:
-    """In the event loop: the first answer counts, a failure only where no other copy of the job is under way."""
+    """In the event loop: of several copies of a job the first answer counts, and the last failure."""
+    if isinstance(result, Exception):
+        job.copies.under_way -= 1
     if job.answered.done():
         return
-    if isinstance(result, Exception):
-        if not job.hedge:
-            job.answered.set_exception(result)
-    else:
+    if isinstance(result, Outcome):
         job.answered.set_result(result)
+    elif not job.copies.under_way:
+        job.answered.set_exception(result)
 
 
 def infer_call(job: Job, codec: str) -> InferCall:

@@ -12,11 +12,12 @@ from edgedet_proto.wire import InferReply
 from edgedet_runtime.answer import Answer
 from edgedet_runtime.classification import Classes
 from edgedet_runtime.detection import Detections
+from edgedet_runtime.manifest import Manifest
 
 from edgedet_edge.cloud_client import CloudClient
 from edgedet_edge.errors import CloudFailed, CloudFault, CloudLate, CloudRefused, PackageDiffers
 from edgedet_edge.execution import Parcel, settle
-from edgedet_edge.job import Job, Outcome
+from edgedet_edge.job import Job, Outcome, ServedModel
 from edgedet_edge.measurements import Measurements
 from edgedet_edge.placement import REARM_MS, Reason
 from edgedet_edge.scheduler import Scheduler
@@ -68,28 +69,27 @@ class Handovers:
         self._scheduler.handed_over(parcel, address, job.model, parcel.boundary, parcel.nbytes)
         call = asyncio.create_task(self._call(parcel))
         hedged = late = False
-        timer_ms = self._scheduler.hedge_timer_ms(parcel.predicted_ms)
+        timer_s: float | None = self._scheduler.hedge_timer_ms(parcel.predicted_ms) / 1000.0
         try:
             while not call.done():
                 waited: set[asyncio.Future[Any]] = {call, job.answered}
-                await asyncio.wait(waited, timeout=timer_ms / 1000.0, return_when="FIRST_COMPLETED")
+                await asyncio.wait(waited, timeout=timer_s, return_when="FIRST_COMPLETED")
                 if call.done() or job.unwanted:
                     break
-                # Overdue. While the tensors wait for our own wire, or no hedge is to be had, it is asked again soon.
-                timer_ms = REARM_MS
-                if hedged or self._scheduler.on_own_wire(parcel, address):
-                    continue
-                hedged = self._scheduler.may_hedge(address, first=not late)
-                late = True
+                # Overdue. While no hedge is to be had, it is asked again soon.
+                late = late or self._scheduler.came_late(parcel, address)
+                hedged = self._scheduler.may_hedge(parcel, address)
+                timer_s = None if hedged else REARM_MS / 1000.0
                 if hedged:
-                    self._fall_back(job, address, Reason.CLOUD_LATE, hedge=True)
-            if not call.done():
-                call.cancel()
-                self._scheduler.dropped(parcel, address)
-                return
-            self._conclude(parcel, call, start_s, hedged=hedged)
+                    job.copies.under_way += 1
+                    self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE, parcel.nbytes))
+            if call.done():
+                self._conclude(parcel, call, start_s, hedged=hedged, late=late)
+            elif not late and time.monotonic() >= job.deadline_s:
+                self._scheduler.came_late(parcel, address)
         finally:
             call.cancel()
+            self._scheduler.dropped(parcel, address)  # nothing, where its end was told already
 
     async def _call(self, parcel: Parcel) -> InferReply:
         client = self._clients[parcel.cloud]
@@ -101,8 +101,7 @@ class Handovers:
 
             def received() -> None:
                 uploaded.set()
-                elapsed_ms = (time.monotonic() - sending_s) * 1000.0 - self._scheduler.rtt_ms(parcel.cloud)
-                self._scheduler.uploaded(parcel.cloud, parcel.nbytes, max(elapsed_ms, 0.0))
+                self._scheduler.uploaded(parcel.cloud, parcel.nbytes, (time.monotonic() - sending_s) * 1000.0)
 
             call = asyncio.create_task(client.infer(parcel.message, left_s, received))
             try:
@@ -127,60 +126,80 @@ class Handovers:
         finally:
             arrived.cancel()
 
-    def _conclude(self, parcel: Parcel, call: "asyncio.Task[InferReply]", start_s: float, *, hedged: bool) -> None:
+    def _conclude(
+        self, parcel: Parcel, call: "asyncio.Task[InferReply]", start_s: float, *, hedged: bool, late: bool
+    ) -> None:
         job, address, scheduler = parcel.job, parcel.cloud, self._scheduler
         actual_ms = (time.monotonic() - start_s) * 1000.0
         try:
             reply = call.result()
-            answer = _answer(reply)
+            answer = _answer(reply, job.model.package.manifest)
         except CloudRefused as refusal:
-            scheduler.replied(parcel, address, refusal.load)
+            scheduler.replied(parcel, address, refusal.load, late=late)
             if isinstance(refusal, PackageDiffers):
-                scheduler.differs(address, job.model)
-            self._failed(job, address, refusal, hedged=hedged)
-        except CloudLate as late:
-            scheduler.dropped(parcel, address)
-            self._failed(job, address, late, hedged=hedged)
+                tell_differing(scheduler, address, job.model, refusal)
+            self._failed(parcel, refusal, hedged=hedged)
+        except CloudLate as fault:
+            if not late:
+                scheduler.came_late(parcel, address)
+            self._failed(parcel, fault, hedged=hedged)
         except CloudFault as fault:
             scheduler.failed(parcel, address)
-            self._failed(job, address, fault, hedged=hedged)
+            self._failed(parcel, fault, hedged=hedged)
+        except Exception as error:
+            log.exception("handover failed unexpectedly", request_id=job.request_id, cloud=address)
+            scheduler.failed(parcel, address)
+            self._failed(parcel, CloudFailed(repr(error)), hedged=hedged)
         else:
-            scheduler.replied(parcel, address, reply.load)
+            scheduler.replied(parcel, address, reply.load, late=late)
             if reply.service_ms is not None:
                 scheduler.answered(
                     address, job.model, parcel.boundary, reply.service_ms, parcel.predicted_ms, actual_ms
                 )
             settle(job, _outcome(parcel, answer, reply, actual_ms))
 
-    def _failed(self, job: Job, address: str, fault: CloudFault, *, hedged: bool) -> None:
+    def _failed(self, parcel: Parcel, fault: CloudFault, *, hedged: bool) -> None:
+        """Run the tail at home (or in another cloud, if a worker finds that better), unless that was begun before."""
+        job, address = parcel.job, parcel.cloud
         log.info("handover failed", request_id=job.request_id, cloud=address, reason=str(fault))
         self._measurements.cloud_failed()
-        if not hedged and not job.unwanted:
-            self._fall_back(job, address, Reason.CLOUD_FAILED)
-
-    def _fall_back(self, job: Job, address: str, reason: Reason, *, hedge: bool = False) -> None:
-        """Run the tail at home (or in another cloud, if a worker finds that better)."""
-        self._come_home(job.copy_for_home(address, reason, hedge=hedge))
+        if hedged:
+            settle(job, fault)
+        elif not job.unwanted:
+            self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED, parcel.nbytes))
 
 
-def _answer(reply: InferReply) -> Answer:
+def tell_differing(scheduler: Scheduler, address: str, model: ServedModel, refusal: PackageDiffers) -> None:
+    """Note that a cloud has another package under the name, and say so once."""
+    if scheduler.differs(address, model):
+        log.warning("cloud not used for this package", cloud=address, package=model.reference, reason=str(refusal))
+
+
+def _answer(reply: InferReply, manifest: Manifest) -> Answer:
     """What the cloud finished.
 
     Raises:
-        CloudFailed: a reply without an answer.
+        CloudFailed: a reply without an answer to this task, or with labels that the package does not have.
     """
-    if "detections" in reply.tensors and reply.tensors["detections"].shape[1:] == (6,):
-        return Detections.from_rows(reply.tensors["detections"].astype(np.float32))
-    if "classes" in reply.tensors and reply.tensors["classes"].shape[1:] == (2,):
-        return Classes.from_rows(reply.tensors["classes"].astype(np.float32))
-    raise CloudFailed(f"the reply holds {sorted(reply.tensors)}, neither detections [n, 6] nor classes [k, 2]")
+    name, columns = ("detections", 6) if manifest.task == "detect" else ("classes", 2)
+    rows = reply.tensors.get(name)
+    if rows is None or rows.shape[1:] != (columns,):
+        raise CloudFailed(f"the reply holds {sorted(reply.tensors)}, not {name} [n, {columns}]")
+    rows = rows.astype(np.float32)
+    answer = Detections.from_rows(rows) if manifest.task == "detect" else Classes.from_rows(rows)
+    if not (np.isfinite(rows).all() and np.isin(answer.labels, range(len(manifest.labels))).all()):
+        raise CloudFailed(f"the reply's {name} hold numbers or labels that cannot be")
+    return answer
 
 
 def _outcome(parcel: Parcel, answer: Answer, reply: InferReply, actual_ms: float) -> Outcome:
     job = parcel.job
     queue_ms, service_ms = reply.queue_ms or 0.0, reply.service_ms or 0.0
     timing = replace(
-        job.timing, cloud_queue=queue_ms, tail=service_ms, transfer=max(0.0, actual_ms - queue_ms - service_ms)
+        job.timing,
+        cloud_queue=queue_ms,
+        tail=job.timing.tail + service_ms,
+        transfer=max(0.0, actual_ms - queue_ms - service_ms),
     )
     return Outcome(
         answer=answer,

@@ -53,6 +53,13 @@ class Outcome:
     tail_at_home: bool
 
 
+@dataclass(slots=True)
+class Copies:
+    """How many copies of one photo's job may still bring its answer; shared by all of them, told in the event loop."""
+
+    under_way: int = 1
+
+
 @dataclass(eq=False, slots=True)
 class Job:
     """An accepted photo; owned by one worker or by the event loop at a time, never by both.
@@ -84,21 +91,20 @@ class Job:
     """Clouds that this job does not try again."""
     tail_at_home: bool = False
     """Whether segments run here after a handover did not bring the answer."""
-    hedge: bool = False
-    """Whether another copy of this job is still under way."""
+    copies: Copies = field(default_factory=Copies)
 
     @property
     def unwanted(self) -> bool:
         """Whether the answer is there already, or nobody waits for it."""
         return self.answered.done()
 
-    def copy_for_home(self, cloud: str, reason: Reason, *, hedge: bool = False) -> "Job":
-        """The same photo at the same boundary, to go on without `cloud`; of two copies the first answer wins."""
+    def copy_for_home(self, cloud: str, reason: Reason, sent_bytes: int) -> "Job":
+        """The same photo at the same boundary, to go on without `cloud`."""
         return replace(
             self,
             timing=replace(self.timing),
             excluded=self.excluded | {cloud},
+            bytes_sent=self.bytes_sent + sent_bytes,
             reason=reason.value,
             tail_at_home=True,
-            hedge=hedge or self.hedge,
         )

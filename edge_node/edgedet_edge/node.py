@@ -119,13 +119,14 @@ class EdgeNode:
         """End everything."""
         self.draining = True
         await self._registry.stop()
+        # The workers first: what they would still hand over needs the clients.
+        await asyncio.to_thread(self._execution.stop)
         if self._prober is not None:
             await self._prober.stop()
         if self._handovers is not None:
             await self._handovers.stop()
         for client in self._clients.values():
             await client.close()
-        await asyncio.to_thread(self._execution.stop)
         log.info("stopped")
 
     def check_open(self) -> None:
@@ -198,7 +199,6 @@ class EdgeNode:
 
     def _send_on(self, job: Job, decision: Decision) -> None:
         """To a cloud at once where the photo itself may go and that is best, else to the workers."""
-        job.reason = decision.reason.value
         cloud = decision.leaves_at(job.boundary)
         if cloud is None:
             self._execution.put(job)
@@ -213,6 +213,7 @@ class EdgeNode:
         """A handover did not bring the answer: the tail runs here, before photos that have not begun."""
         if not job.unwanted:
             self._execution.put(job, first=True)
+            job.answered.add_done_callback(lambda _: self._execution.remove(job))
 
     def _count(self, outcome: Outcome, job: Job) -> None:
         outcome.timing.total = (time.monotonic() - job.accepted_s) * 1000.0

@@ -17,6 +17,7 @@ from edgedet_runtime.profile import made_up_tensors
 
 from edgedet_edge.cloud_client import CloudClient
 from edgedet_edge.errors import CloudFault, CloudRefused, PackageDiffers
+from edgedet_edge.handover import tell_differing
 from edgedet_edge.job import ServedModel
 from edgedet_edge.scheduler import Scheduler
 
@@ -73,13 +74,17 @@ class Prober:
         try:
             await client.round_trip_ms(_TIMEOUT_S)  # connects, where there is no connection yet
             self._scheduler.round_trip(address, await client.round_trip_ms(_TIMEOUT_S))
-            wanted = self._scheduler.unverified(address, self._models) or list(self._models[:1])
-            for model in wanted:
-                if model.reference in self._probes:
-                    await self._send(client, self._probes[model.reference])
+            probed = [model for model in self._models if model.reference in self._probes]
+            for model in self._scheduler.unverified(address, probed) or probed[:1]:
+                await self._send(client, self._probes[model.reference])
+        except CloudRefused as refusal:  # alive, though nothing was measured
+            self._scheduler.replied(refusal, address, refusal.load)
         except CloudFault as fault:
             log.debug("probe failed", cloud=address, reason=str(fault))
             self._scheduler.failed(fault, address)
+        except Exception as error:
+            log.exception("probe failed unexpectedly", cloud=address)
+            self._scheduler.failed(error, address)
         finally:
             self._scheduler.probe_ended(address)
 
@@ -89,27 +94,22 @@ class Prober:
         start_s = time.monotonic()
 
         def received() -> None:
-            elapsed_ms = (time.monotonic() - start_s) * 1000.0 - scheduler.rtt_ms(address)
-            scheduler.uploaded(address, probe.nbytes, max(elapsed_ms, 0.0))
+            scheduler.uploaded(address, probe.nbytes, (time.monotonic() - start_s) * 1000.0)
             scheduler.sent(probe, address)
 
         try:
             reply = await client.infer(probe.message, _TIMEOUT_S, received)
         except PackageDiffers as refusal:
             scheduler.replied(probe, address, refusal.load)
-            if scheduler.differs(address, probe.model):
-                log.warning(
-                    "cloud not used for this package", cloud=address, package=probe.model.reference, reason=str(refusal)
-                )
+            tell_differing(scheduler, address, probe.model, refusal)
         except CloudRefused as refusal:
             scheduler.replied(probe, address, refusal.load)
-        except CloudFault:
-            scheduler.dropped(probe, address)
-            raise
         else:
             scheduler.replied(probe, address, reply.load)
             if reply.service_ms is not None:
                 scheduler.probed(address, probe.model, probe.boundary, reply.service_ms)
+        finally:
+            scheduler.dropped(probe, address)  # nothing, where its end was told already
 
 
 def _tell(task: "asyncio.Task[None]") -> None:

@@ -84,11 +84,11 @@ class Registry:
 
     async def _beat(self, redis: Redis) -> None:
         while True:
-            content = {**self._report(), "sent_s": time.time()}
             try:
+                content = {**self._report(), "sent_s": time.time()}
                 await redis.set(_PREFIX + self._node_id, orjson.dumps(content), ex=TTL_S)
                 self._changed("up")
-            except (RedisError, OSError) as error:
+            except Exception as error:  # whatever it is, heartbeats that end would take this node out of the cluster
                 self._changed("down", error)
             await asyncio.sleep(HEARTBEAT_S)
 

@@ -103,10 +103,10 @@ class Scheduler:
             self._edge.started(job, now_s)
             return not job.unwanted and can_still_finish(self._standing(job, now_s), self._state(job.model, now_s))
 
-    def finished(self, job: Job) -> None:
-        """The worker is free again."""
+    def finished(self, job: Job, *, broken_off: bool) -> None:
+        """The worker is free again; a job `broken_off` in the middle says nothing about service times."""
         with self._lock:
-            self._edge.ended(job, time.monotonic())
+            self._edge.ended(job, time.monotonic(), broken_off=broken_off)
 
     def decide(self, job: Job) -> Decision:
         """Where a running job goes on."""
@@ -146,23 +146,18 @@ class Scheduler:
         with self._lock:
             self._clouds[address].sent(call, time.monotonic())
 
-    def uploaded(self, address: str, nbytes: int, wire_ms: float) -> None:
-        """The cloud had all bytes after `wire_ms`, round trip left out."""
+    def uploaded(self, address: str, nbytes: int, elapsed_ms: float) -> None:
+        """Word that the cloud had all bytes came `elapsed_ms` after the first was sent."""
         with self._lock:
-            self._clouds[address].bandwidth.observe(nbytes, wire_ms, time.monotonic())
+            self._clouds[address].uploaded(nbytes, elapsed_ms, time.monotonic())
 
     def round_trip(self, address: str, rtt_ms: float) -> None:
         """An empty call took `rtt_ms`."""
         with self._lock:
             self._clouds[address].round_trip.observe(rtt_ms)
 
-    def rtt_ms(self, address: str) -> float:
-        """The round trip's estimate; 0 while unknown."""
-        with self._lock:
-            return self._clouds[address].round_trip.rtt_ms or 0.0
-
-    def replied(self, call: object, address: str, load: CloudLoad | None) -> None:
-        """An answer, or a refusal: the cloud is alive."""
+    def replied(self, call: object, address: str, load: CloudLoad | None, *, late: bool = False) -> None:
+        """An answer, or a refusal: the cloud is alive; a `late` one does not close its breaker."""
         now_s = time.monotonic()
         with self._lock:
             cloud = self._clouds[address]
@@ -173,7 +168,8 @@ class Scheduler:
                 backlog_ms = load.backlog_ms / max(load.workers, 1)
                 report = CloudReport(backlog_ms, load.utilization, load.mean_service_ms, load.workers)
                 cloud.replied(call, report, now_s)
-            cloud.breaker.succeeded()
+            if not late:
+                cloud.breaker.succeeded()
 
     def answered(
         self, address: str, model: ServedModel, boundary: int, service_ms: float, predicted_ms: float, actual_ms: float
@@ -209,20 +205,23 @@ class Scheduler:
         with self._lock:
             return self._hedging.timer_ms(predicted_ms)
 
-    def on_own_wire(self, call: object, address: str) -> bool:
-        """Whether an overdue call has not left us yet, and its cloud is not known to be gone."""
+    def came_late(self, call: object, address: str) -> bool:
+        """A call is overdue; whether its cloud is to blame: not while the call waits for our own wire."""
         with self._lock:
             cloud = self._clouds[address]
-            return cloud.on_own_wire(call) and cloud.breaker.state(time.monotonic()) is BreakerState.CLOSED
+            if cloud.on_own_wire(call):
+                return False
+            cloud.breaker.came_late(time.monotonic(), self._rng)
+            return True
 
-    def may_hedge(self, address: str, *, first: bool) -> bool:
-        """Whether a late call's tail may start elsewhere now; `first`: the call was not counted as late before."""
+    def may_hedge(self, call: object, address: str) -> bool:
+        """Whether an overdue call's tail may start elsewhere now."""
         now_s = time.monotonic()
         with self._lock:
             cloud = self._clouds[address]
-            if first:
-                cloud.breaker.came_late(now_s, self._rng)
             is_open = cloud.breaker.state(now_s) is not BreakerState.CLOSED
+            if cloud.on_own_wire(call) and not is_open:
+                return False
             return self._hedging.take(self._edge.utilization(now_s), breaker_open=is_open)
 
     # Probes

@@ -1,9 +1,8 @@
-"""Worker threads: they share one set of prepared segments and take jobs from one bounded queue."""
+"""Worker threads: they share one set of prepared segments and take jobs from one queue, which admission bounds."""
 
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -23,15 +22,12 @@ class WorkerPool(Generic[Work]):
     """
 
     def __init__(self, threads: int, run: Callable[[Work], None]) -> None:
-        self.threads = threads
         self._run = run
         self._jobs: deque[Work] = deque()
         self._ready = threading.Condition()
         self._stopping = False
-        self._busy_since: dict[int, float] = {}
         self._threads = [
-            threading.Thread(target=self._work, name=f"inference-{index}", args=(index,), daemon=True)
-            for index in range(threads)
+            threading.Thread(target=self._work, name=f"inference-{index}", daemon=True) for index in range(threads)
         ]
 
     def start(self) -> None:
@@ -68,16 +64,7 @@ class WorkerPool(Generic[Work]):
             self._jobs.remove(job)
             return True
 
-    @property
-    def waiting(self) -> int:
-        """Jobs in the queue."""
-        return len(self._jobs)
-
-    def running_for_s(self, now_s: float) -> list[float]:
-        """How long each busy worker has been at its job."""
-        return [now_s - since for since in list(self._busy_since.values())]
-
-    def _work(self, index: int) -> None:
+    def _work(self) -> None:
         thread = threading.get_native_id()
         # Relative to what the process was started with: a lower value than that would need rights.
         os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
@@ -88,10 +75,7 @@ class WorkerPool(Generic[Work]):
                 if self._stopping:
                     return
                 job = self._jobs.popleft()
-                self._busy_since[index] = time.monotonic()
             try:
                 self._run(job)
             except Exception:
                 log.exception("a job failed")
-            finally:
-                self._busy_since.pop(index, None)

@@ -11,7 +11,7 @@ from edgedet_edge.placement.edge_tracker import EdgeTracker
 from edgedet_edge.placement.fixed_boundary import FixedBoundary
 from edgedet_edge.placement.hedge import REARM_MS, Hedging
 from edgedet_edge.placement.policy import POLICY_NAMES, Policy, parse_policy
-from edgedet_edge.placement.probes import ProbeSchedule, probe_boundary
+from edgedet_edge.placement.probes import ProbeSchedule
 from edgedet_edge.placement.state import (
     CloudState,
     Decision,
@@ -53,5 +53,4 @@ __all__ = [
     "Refused",
     "can_still_finish",
     "parse_policy",
-    "probe_boundary",
 ]

@@ -67,6 +67,20 @@ class CloudTracker:
             self._leave_wire(known, now_s)
             known.sent_s = now_s
 
+    def uploaded(self, nbytes: float, elapsed_ms: float, now_s: float) -> None:
+        """Word that the cloud had all of `nbytes` came `elapsed_ms` after the first was sent.
+
+        The time on the wire is what the round trip leaves of it. Where it leaves nothing the round trip has become
+        shorter than its estimate, and of the bandwidth only a lower bound is learned.
+        """
+        wire_ms = elapsed_ms - (self.round_trip.rtt_ms or 0.0)
+        if wire_ms > 0.0:
+            self.bandwidth.observe(nbytes, wire_ms, now_s)
+            return
+        self.round_trip.observe(elapsed_ms)
+        if self.bandwidth.bytes_ms(now_s) is None:
+            self.bandwidth.observe(nbytes, elapsed_ms, now_s)
+
     def on_own_wire(self, call: object) -> bool:
         """Whether the call has not left us yet: a hedge would not help, the cloud is not to blame."""
         known = self._calls.get(call)
@@ -89,7 +103,7 @@ class CloudTracker:
             self._leave_wire(known, now_s)
 
     def probe_due(self, now_s: float, nbytes: float) -> bool:
-        """Whether a shadow copy of `nbytes` should go there."""
+        """Whether a probe of `nbytes` should go there."""
         bandwidth = self.bandwidth.bytes_ms(now_s)
         wire_ms = nbytes / bandwidth if bandwidth else None
         return self.probes.due(now_s, self.breaker.state(now_s), self.outstanding, wire_ms)

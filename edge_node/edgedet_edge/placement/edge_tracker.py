@@ -50,10 +50,10 @@ class EdgeTracker:
         run = self._running[job]
         run.edge_ms, run.decided_s, run.dropped = edge_ms, now_s, False
 
-    def ended(self, job: object, now_s: float) -> None:
-        """Its worker is free: answered, handed over, given up or dropped."""
+    def ended(self, job: object, now_s: float, *, broken_off: bool = False) -> None:
+        """Its worker is free: answered, handed over, dropped, or `broken_off` in the middle of its work."""
         run = self._running.pop(job)
-        if not run.dropped:
+        if not run.dropped and not broken_off:
             self.service.observe((now_s - run.started_s) * 1000.0)
         self._busy.set(len(self._running) / self.workers, now_s)
 

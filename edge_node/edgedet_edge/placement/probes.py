@@ -1,22 +1,16 @@
 """Probes: an unused link is measured again, not trusted; without them "stay at home" would never end.
 
-A probe is a shadow copy of a running request at its boundary of fewest bytes; the request itself goes on at home.
+A probe is a call of fewest bytes that nobody waits for.
 """
 
 from dataclasses import dataclass
 
 from edgedet_edge.placement.breaker import BreakerState
-from edgedet_edge.placement.state import ModelProfile
 
 _SILENCE_S = 1.0
 LONGEST_INTERVAL_S = 60.0
 """However slow the link was: it may be better now."""
 _WIRE_TIMES = 50.0
-
-
-def probe_boundary(profile: ModelProfile) -> int | None:
-    """Where a shadow copy leaves: the allowed boundary of fewest bytes; None if none is allowed."""
-    return min(profile.allowed, key=lambda k: profile.wire_bytes[k], default=None)
 
 
 def probe_interval_s(wire_ms: float) -> float:
@@ -46,7 +40,7 @@ class ProbeSchedule:
         self._in_flight = False
 
     def due(self, now_s: float, breaker: BreakerState, outstanding: int, wire_ms: float | None) -> bool:
-        """Whether the next request should be copied to this cloud.
+        """Whether this cloud should be asked now.
 
         `outstanding` are calls to it without an outcome; `wire_ms` a probe's predicted time on the wire, None while
         the bandwidth is unknown.

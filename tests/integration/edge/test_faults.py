@@ -24,7 +24,8 @@ from tests.integration.edge.swallowing_proxy import SwallowingProxy
 
 _EDGE_CPU, _OTHER_CPU = 0, max(os.sched_getaffinity(0))
 _LOAD = 0.8
-_DEADLINE_MS = 2000.0
+# Long: what this is about is whether answers come, and other processes may have the machine for a while.
+_DEADLINE_MS = 5000.0
 _BEFORE_S, _DURING_S, _AFTER_S = 2.0, 4.0, 1.5
 
 

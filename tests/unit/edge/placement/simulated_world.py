@@ -60,6 +60,7 @@ class Call:
     shadow: bool
     queued_s: float
     ended: bool = False
+    late: bool = False
 
 
 @dataclass(slots=True)

@@ -24,7 +24,6 @@ from edgedet_edge.placement import (
     NodeState,
     Policy,
     can_still_finish,
-    probe_boundary,
 )
 from edgedet_edge.placement import Job as Standing
 from edgedet_edge.placement.estimators import ServiceTime
@@ -196,7 +195,8 @@ class Node:
             tracker.breaker.failed(now_s, self._rng)
         else:
             tracker.bandwidth.observe(self.profile.wire_bytes[call.boundary], wire_ms, now_s)
-            tracker.breaker.succeeded()
+            if not call.late:
+                tracker.breaker.succeeded()
             tracker.replied(call, report, now_s)
         if call.shadow or call.job.answers:
             return
@@ -228,6 +228,7 @@ class Node:
             self.clock.after(REARM_MS, lambda: self._overdue(call, address))
             return
         tracker.breaker.came_late(now_s, self._rng)
+        call.late = True
         if call.shadow:
             tracker.probes.ended()
             return
@@ -266,7 +267,9 @@ class Node:
         return NodeState(self.edge.state(now_s), clouds)
 
     def _due_probe(self, boundary: int) -> str | None:
-        if not self.probing or boundary != probe_boundary(self.profile):
+        if not self.probing or boundary != min(
+            self.profile.allowed, key=lambda k: self.profile.wire_bytes[k], default=None
+        ):
             return None
         nbytes = self.profile.wire_bytes[boundary]
         due = (a for a, tracker in self.trackers.items() if tracker.probe_due(self.clock.now_s, nbytes))

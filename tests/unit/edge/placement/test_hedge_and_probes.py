@@ -1,15 +1,11 @@
 """When a tail starts a second time at home, and when an unused link is measured again."""
 
-from dataclasses import replace
-
 import pytest
-from edgedet_edge.placement import BreakerState, Hedging, ProbeSchedule, probe_boundary
+from edgedet_edge.placement import BreakerState, Hedging, ProbeSchedule
 from edgedet_edge.placement.hedge import CAP, SHARE
 from edgedet_edge.placement.probes import LONGEST_INTERVAL_S, probe_interval_s
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tests.unit.edge.placement.scenes import YOLO
 
 CLOSED, OPEN, HALF_OPEN = BreakerState.CLOSED, BreakerState.OPEN, BreakerState.HALF_OPEN
 
@@ -54,12 +50,6 @@ def test_hedging_a_dead_cloud_costs_no_tokens() -> None:
     hedging = Hedging()
     assert all(hedging.take(0.0, breaker_open=True) for _ in range(100))
     assert sum(hedging.take(0.0, breaker_open=False) for _ in range(100)) == CAP
-
-
-def test_a_probe_leaves_where_the_fewest_bytes_are() -> None:
-    assert probe_boundary(YOLO) == 4
-    assert probe_boundary(replace(YOLO, allowed=(5, 6))) == 5
-    assert probe_boundary(replace(YOLO, allowed=())) is None
 
 
 def test_probes_take_at_most_a_fiftieth_of_the_wire() -> None:

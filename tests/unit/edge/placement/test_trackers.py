@@ -53,6 +53,15 @@ def test_a_job_dropped_when_its_turn_comes_says_nothing_of_service_times() -> No
     assert tracker.state(10.0).mean_service_ms == 20.0
 
 
+def test_a_job_broken_off_in_the_middle_says_nothing_of_service_times() -> None:
+    tracker = edge()
+    tracker.queued()
+    tracker.started("a", 10.0)
+    tracker.decided("a", 15.0, 10.0)
+    tracker.ended("a", 10.001, broken_off=True)
+    assert tracker.state(10.001).mean_service_ms == 20.0
+
+
 def test_utilization_is_the_share_of_busy_workers() -> None:
     tracker = edge(workers=2)
     tracker.queued()
@@ -114,6 +123,27 @@ def test_a_call_waits_takes_the_wire_and_leaves_it() -> None:
     assert tracker.state(10.004).link.transfer_bytes == 0.0
     assert not tracker.on_own_wire("a")
     assert tracker.on_own_wire("b")
+
+
+def test_an_upload_takes_what_its_round_trip_leaves() -> None:
+    tracker = CloudTracker("a:1")
+    tracker.round_trip.observe(4.0)
+    tracker.uploaded(40_000.0, 12.0, 10.0)
+    assert tracker.bandwidth.bytes_ms(10.0) == pytest.approx(5000.0)
+    assert tracker.round_trip.rtt_ms == 4.0
+
+
+def test_an_upload_faster_than_the_round_trip_tells_that_the_trip_is_shorter_now() -> None:
+    tracker = CloudTracker("a:1")
+    tracker.round_trip.observe(40.0)
+    tracker.uploaded(40_000.0, 10.0, 10.0)
+    assert tracker.bandwidth.bytes_ms(10.0) == pytest.approx(4000.0)
+    for _ in range(20):
+        tracker.uploaded(40_000.0, 10.0, 10.0)
+    link = tracker.state(10.0).link
+    assert link.rtt_ms == pytest.approx(10.0, rel=0.01)
+    assert link.bandwidth_bytes_ms is not None
+    assert link.bandwidth_bytes_ms >= 4000.0
 
 
 def test_a_report_covers_what_had_reached_the_cloud_when_it_was_written() -> None:
