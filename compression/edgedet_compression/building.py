@@ -1,5 +1,6 @@
 """Builds packages: read, quantize, verify, measure, and only then put in place."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import onnx
 from edgedet_runtime.errors import RuntimeFault
-from edgedet_runtime.manifest import InputSpec, Metric, Provenance
+from edgedet_runtime.manifest import InputSpec, Manifest, Metric, Provenance
 from edgedet_runtime.package import Package, file_sha256
 from edgedet_runtime.verification import verify_package
 
@@ -16,6 +17,7 @@ from edgedet_compression.errors import BuildRefused, VerificationFailed
 from edgedet_compression.export.package_writer import (
     PackageText,
     install,
+    refuse_unwritable,
     staging_folder,
     write_model_package,
     write_with_metrics,
@@ -24,9 +26,11 @@ from edgedet_compression.float_baseline import Anchors, FloatNetwork
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.quantization.quantize import QuantizedNetwork, YoloShape, image_shape, quantize
+from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
 from edgedet_compression.recipes import Recipe
 from edgedet_compression.sources import folder_sha256
+
+NAME_PATTERN: str = Manifest.model_json_schema()["properties"]["name"]["pattern"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,24 @@ class Target:
         """``models/<name>/<version>``."""
         return self.models / self.name / str(self.version)
 
-    def refuse_existing(self) -> None:
-        """Raise `BuildRefused` where the version exists: versions are immutable."""
+    def check(self) -> None:
+        """Find out before the work whether the package could be put there.
+
+        Raises:
+            BuildRefused: a name that no package may have, a folder that cannot be written, or a version that exists.
+        """
+        if not re.fullmatch(NAME_PATTERN, self.name):
+            raise BuildRefused(
+                f"a package cannot be called {self.name!r}: build NAME with lower-case letters, digits, '.', '_' and "
+                f"'-', a letter or digit first ({NAME_PATTERN})"
+            )
+        try:
+            refuse_unwritable(self.folder.parent)
+        except OSError as error:
+            raise BuildRefused(
+                f"--models {self.models}: no package can be written there ({error.strerror}); "
+                "give a folder of yours by --models or EDGEDET_MODELS"
+            ) from error
         if self.folder.exists() and not self.replace:
             raise BuildRefused(f"{self.folder} exists and versions are immutable: give another --version, or --replace")
 
@@ -67,10 +87,10 @@ def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress 
     """Build one of the known models, with its accuracy in the manifest.
 
     Raises:
-        CompressionFault: data or weights are missing, or the version exists.
+        CompressionFault: data or weights are missing, or the package cannot be put there.
         GraphUnsupported: the network cannot be quantized.
     """
-    target.refuse_existing()
+    target.check()
     source = recipe.load(data)
     calibration = recipe.calibration(data, recipe.input, recipe.seed)
     shape = _yolo_shape(source.anchors, source.labels)
@@ -98,23 +118,17 @@ def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progre
         CompressionFault: something is missing or does not fit; the message names the option.
         GraphUnsupported: naming the operator that stands in the way.
     """
-    target.refuse_existing()
+    target.check()
     model = _read_onnx(own.file)
-    name, (_, channels, height, width) = image_shape(model)
-    spec = InputSpec.model_validate(
-        {
-            "name": name,
-            "height": height,
-            "width": width,
-            "channels": 4 if channels == 3 else channels,
-            "resize": own.resize,
-            "filter": own.filter,
-        }
-    )
-    files = photo_files(calibrate)
     shape = _yolo_shape(own.anchors, own.labels)
+    found = outline(model, shape)
+    if found.classes != len(own.labels):
+        raise BuildRefused(
+            f"the network answers {found.classes} classes, --labels lists {len(own.labels)}: one line a class"
+        )
+    spec = _input_spec(found, own)
+    files = photo_files(calibrate)
     network = quantize(model, read_inputs(files, spec), own.normalization, shape, progress)
-    _check_labels(network, own)
     provenance = Provenance(
         recipe=f"edgedet-compress build --onnx {own.file.name} --calibrate {calibrate.name}",
         data=(f"calibration: {calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}",),
@@ -150,6 +164,20 @@ def _yolo_shape(anchors: Anchors, labels: Sequence[str]) -> YoloShape | None:
     return YoloShape(tuple(len(pairs) for pairs in anchors), len(labels)) if anchors else None
 
 
+def _input_spec(found: Outline, own: OwnNetwork) -> InputSpec:
+    _, channels, height, width = found.shape
+    return InputSpec.model_validate(
+        {
+            "name": found.input,
+            "height": height,
+            "width": width,
+            "channels": 4 if channels == 3 else channels,
+            "resize": own.resize,
+            "filter": own.filter,
+        }
+    )
+
+
 def _read_onnx(file: Path) -> onnx.ModelProto:
     try:
         return onnx.load(file)
@@ -157,12 +185,3 @@ def _read_onnx(file: Path) -> onnx.ModelProto:
         raise BuildRefused(f"--onnx {file}: {error.strerror}") from error
     except Exception as error:  # protobuf's DecodeError has no base of its own
         raise BuildRefused(f"--onnx {file} is not an ONNX file: {error}") from error
-
-
-def _check_labels(network: QuantizedNetwork, own: OwnNetwork) -> None:
-    """A classifier's output must have as many classes as there are labels; a detector's maps are checked before."""
-    if own.anchors:
-        return
-    classes = network.model.graph.output[0].type.tensor_type.shape.dim[-1].dim_value
-    if classes != len(own.labels):
-        raise BuildRefused(f"the network answers {classes} classes, --labels lists {len(own.labels)}: one line a class")

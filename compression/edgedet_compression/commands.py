@@ -20,9 +20,9 @@ from edgedet_compression.accuracy import Measured, classification_metrics, detec
 from edgedet_compression.building import OwnNetwork, Target, build_own, build_recipe, store_metrics
 from edgedet_compression.errors import BuildRefused, CompressionFault
 from edgedet_compression.fetch import fetch as fetch_source
-from edgedet_compression.float_baseline import Anchors, FloatNetwork
+from edgedet_compression.float_baseline import FloatNetwork
+from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
 from edgedet_compression.progress import Advance, Progress
-from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipes import RECIPES, recipe_named
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
 
@@ -55,14 +55,16 @@ def build(
     calibrate: Annotated[
         Path | None, typer.Option(help="Folder of some 50 to 500 typical photos.", show_default=False)
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="Text file, one label a line.", show_default=False)] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Text file in UTF-8, one label a line.", show_default=False)
+    ] = None,
     anchors: Annotated[
         str,
         typer.Option(
             help="Detector: 'w,h w,h …' in input pixels for each output map, maps apart by ';'.", show_default=False
         ),
     ] = "",
-    mean: Annotated[str, typer.Option(help="The network reads (pixel/255 - mean)/std, R,G,B.")] = "0,0,0",
+    mean: Annotated[str, typer.Option(help="R,G,B from 0 to 1: the network reads (pixel/255 - mean)/std.")] = "0,0,0",
     std: Annotated[str, typer.Option(help="See --mean.")] = "1,1,1",
     resize: Annotated[str, typer.Option(help="letterbox or plain.")] = "letterbox",
     resize_filter: Annotated[str, typer.Option("--filter", help="linear or area.")] = "linear",
@@ -93,11 +95,11 @@ def build(
         else:
             own = OwnNetwork(
                 file=onnx,
-                labels=_read_labels(labels),
-                anchors=_parse_anchors(anchors),
-                normalization=_normalization(mean, std),
-                resize=_one_of("--resize", resize, ("letterbox", "plain")),
-                filter=_one_of("--filter", resize_filter, ("linear", "area")),
+                labels=read_labels(labels),
+                anchors=parse_anchors(anchors),
+                normalization=parse_normalization(mean, std),
+                resize=one_of("--resize", resize, ("letterbox", "plain")),
+                filter=one_of("--filter", resize_filter, ("linear", "area")),
                 license=license_text,
                 description=description,
             )
@@ -171,10 +173,12 @@ def evaluate(
 
 @contextmanager
 def _faults_told() -> Iterator[None]:
-    """Errors raised on purpose become one red sentence and exit code 1; an interrupt exit code 130."""
+    """Faults become one red sentence: exit code 2 for a wish that cannot be met, else 1; an interrupt is 130."""
     try:
         yield
-    except (CompressionFault, EvaluationFault, RuntimeFault) as fault:
+    except BuildRefused as fault:
+        _fail(str(fault), 2)
+    except (CompressionFault, EvaluationFault, RuntimeFault, OSError) as fault:
         _fail(str(fault), 1)
     except KeyboardInterrupt:
         _fail("stopped; nothing was changed", 130)
@@ -208,50 +212,3 @@ def _show(package: Package) -> None:
             interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
             table.add_row(metric.name, f"{metric.value:.4f}", interval, f"{metric.n:,}")
         out.print(table)
-
-
-def _read_labels(file: Path | None) -> tuple[str, ...]:
-    if file is None:
-        raise BuildRefused("--onnx needs --labels FILE: what the network's classes are called, one a line, in order")
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BuildRefused(f"--labels {file}: {error.strerror}") from error
-    labels = tuple(line.strip() for line in lines if line.strip())
-    if not labels:
-        raise BuildRefused(f"--labels {file} has no line")
-    return labels
-
-
-def _parse_anchors(text: str) -> Anchors:
-    """'w,h w,h; w,h …' to pairs per output map."""
-    return tuple(tuple(_pair(pair) for pair in part.split()) for part in text.split(";") if part.strip())
-
-
-def _pair(text: str) -> tuple[float, float]:
-    numbers = _numbers("--anchors", text)
-    if len(numbers) != 2 or min(numbers) <= 0:
-        raise BuildRefused(f"--anchors: {text!r} is not WIDTH,HEIGHT in pixels; write '10,14 23,27; 81,82 135,169'")
-    return numbers[0], numbers[1]
-
-
-def _numbers(option: str, text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError as error:
-        raise BuildRefused(f"{option}: {text!r} is not a list of numbers apart by commas") from error
-
-
-def _normalization(mean: str, std: str) -> Normalization:
-    found = Normalization(_numbers("--mean", mean), _numbers("--std", std))
-    if {len(found.mean), len(found.std)} - {1, 3}:
-        raise BuildRefused(f"--mean {mean} --std {std}: one number for gray photos, three (R,G,B) for color")
-    if min(found.std) <= 0:
-        raise BuildRefused(f"--std {std}: standard deviations are above 0")
-    return found
-
-
-def _one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
-    if value not in choices:
-        raise BuildRefused(f"{option}: {value!r} is none of {', '.join(choices)}")
-    return value

@@ -28,7 +28,7 @@ class SourceUnreadable(CompressionFault):
 
 
 class BuildRefused(CompressionFault):
-    """A wish that cannot be met as it stands; the message names the option and the fix."""
+    """A wish that cannot be met as it stands (exit code 2); the message names the option and the fix."""
 
 
 class VerificationFailed(CompressionFault):

@@ -96,6 +96,18 @@ def staging_folder(models: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Try whether a folder, or the nearest one above that is there, takes a new folder; nothing stays.
+
+    Raises:
+        OSError: it does not.
+    """
+    place = folder.absolute()
+    nearest = next(path for path in (place, *place.parents) if path.exists())
+    with tempfile.TemporaryDirectory(prefix=".build-", dir=nearest):
+        pass
+
+
 def install(package: Package, folder: Path, staging: Path) -> Package:
     """Move a finished package out of the staging folder to its place; one that is there changes places with it."""
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -31,7 +31,9 @@ def read_resnet_cifar(weights: Path) -> onnx.ModelProto:
     try:
         import torch  # noqa: PLC0415 - only this function needs torch, and it takes seconds to import
     except ImportError as error:
-        raise SourceMissing("reading .th files needs torch: pip install 'edgedet[compression]'") from error
+        raise SourceMissing(
+            "reading .th files needs torch: pip install '.[compression]' in a clone of EdgeDet"
+        ) from error
     state = torch.load(weights, map_location="cpu", weights_only=True)["state_dict"]
     arrays = {name.removeprefix("module."): value.numpy() for name, value in state.items()}
     return build_resnet_cifar(arrays)

@@ -46,14 +46,9 @@ def scale_heads(
     """Measure each output's groups, divide its weights by the multipliers and pad it to a multiple of 16 channels.
 
     Raises:
-        GraphUnsupported: another number of outputs, or one that is not a Conv's map of anchors·(5 + classes) channels.
+        GraphUnsupported: as `head_convs` does.
     """
-    if len(anchors) != len(graph.outputs):
-        raise GraphUnsupported(
-            f"the network has {len(graph.outputs)} outputs ({', '.join(graph.outputs)}), --anchors tells of "
-            f"{len(anchors)}: give the anchors of each output, apart by ';', in this order"
-        )
-    producers = [_head_conv(graph, name, count, classes) for name, count in zip(graph.outputs, anchors, strict=True)]
+    producers = head_convs(graph, anchors, classes)
     ranges = _group_ranges(graph, images, anchors, classes)
     scalings = []
     for node, count, ends in zip(producers, anchors, ranges, strict=True):
@@ -62,6 +57,20 @@ def scale_heads(
         scalings.append(scaling)
     graph.infer_shapes()
     return tuple(scalings)
+
+
+def head_convs(graph: FloatGraph, anchors: Sequence[int], classes: int) -> list[Node]:
+    """The convolutions that make a detector's outputs, in their order.
+
+    Raises:
+        GraphUnsupported: another number of outputs, or one that is not a Conv's map of anchors·(5 + classes) channels.
+    """
+    if len(anchors) != len(graph.outputs):
+        raise GraphUnsupported(
+            f"the network has {len(graph.outputs)} outputs ({', '.join(graph.outputs)}), --anchors tells of "
+            f"{len(anchors)}: give the anchors of each output, apart by ';', in this order"
+        )
+    return [_head_conv(graph, name, count, classes) for name, count in zip(graph.outputs, anchors, strict=True)]
 
 
 def _head_conv(graph: FloatGraph, tensor: str, anchors: int, classes: int) -> Node:

@@ -10,7 +10,7 @@ from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.calibration import calibrate
-from edgedet_compression.quantization.detector_heads import HeadScaling, scale_heads
+from edgedet_compression.quantization.detector_heads import HeadScaling, head_convs, scale_heads
 from edgedet_compression.quantization.float_graph import FloatGraph, Node, load_float_graph
 from edgedet_compression.quantization.input_stem import MAX_CODE, Normalization, absorb_normalization
 from edgedet_compression.quantization.patch_statistics import patch_statistics
@@ -29,6 +29,15 @@ class YoloShape:
     """Anchors per output of the network, in the order of its outputs, and the number of classes."""
 
     anchors: tuple[int, ...]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a float network reads and answers: its image input's name and shape [1, C, H, W], its classes."""
+
+    input: str
+    shape: tuple[int, int, int, int]
     classes: int
 
 
@@ -72,16 +81,18 @@ def quantize(
     return QuantizedNetwork(widen_stem(write_qdq(graph, plan, weights)), heads)
 
 
-def image_shape(model: onnx.ModelProto) -> tuple[str, tuple[int, int, int, int]]:
-    """Name and shape [1, C, H, W] of a float network's image input, also of one that reads NHWC.
+def outline(model: onnx.ModelProto, yolo: YoloShape | None = None) -> Outline:
+    """What is known of a float network before any photo runs through it; the shape is NCHW also where it reads NHWC.
 
     Raises:
         GraphUnsupported, SourceUnreadable: as `quantize` does.
     """
     graph = load_float_graph(model)
     simplify(graph)
+    if yolo is not None:
+        head_convs(graph, yolo.anchors, yolo.classes)
     batch, channels, height, width = graph.shapes[graph.input]
-    return graph.input, (batch, channels, height, width)
+    return Outline(graph.input, (batch, channels, height, width), yolo.classes if yolo else _class_count(graph))
 
 
 def _quantized_weights(
@@ -105,29 +116,34 @@ def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArr
     return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
 
 
-def _end_on_gemm(graph: FloatGraph) -> None:
-    """A classifier's logits come out of a fully connected layer; behind a pooled map an identity serves as one."""
+def _class_count(graph: FloatGraph) -> int:
+    """Classes of a classifier: its one output is [1, classes], or a pooled map [1, classes, 1, 1]."""
     if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) not in {2, 4}:
         raise GraphUnsupported(
             f"a classifier needs one output [1, classes]; the network has {len(graph.outputs)}: "
             f"{', '.join(graph.outputs)}. If they are a detector's head maps, give --anchors."
         )
     output = graph.outputs[0]
-    producer = graph.producer(output)
-    if producer is not None and producer.operator == "Gemm":
-        return
     shape = graph.shapes[output]
-    classes = int(np.prod(shape[1:]))
     if len(shape) == 4 and shape[2:] != (1, 1):
         raise GraphUnsupported(
             f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]. If it is a detector's head "
             "map, give --anchors."
         )
+    return shape[1]
+
+
+def _end_on_gemm(graph: FloatGraph) -> None:
+    """A classifier's logits come out of a fully connected layer; behind a pooled map an identity serves as one."""
+    classes, output = _class_count(graph), graph.outputs[0]
+    producer = graph.producer(output)
+    if producer is not None and producer.operator == "Gemm":
+        return
     features = graph.fresh(f"{output}_features")
     for node in graph.nodes:
         node.outputs = [features if name == output else name for name in node.outputs]
         node.inputs = [features if name == output else name for name in node.inputs]
-    if len(shape) == 4:
+    if len(graph.shapes[output]) == 4:
         flat = graph.fresh(f"{output}_flat")
         graph.nodes.append(Node("Flatten", flat, [features], [flat], {"axis": 1}))
         features = flat

@@ -11,7 +11,7 @@ from edgedet_compression.float_baseline import FloatNetwork, decode_yolo
 from edgedet_compression.networks.graph_builder import GraphBuilder
 from edgedet_compression.quantization.detector_heads import group_of_channel
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.quantization.quantize import QuantizedNetwork, YoloShape, image_shape, quantize
+from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.detection import DetectThresholds
 from edgedet_runtime.errors import GraphUnsupported
@@ -162,7 +162,7 @@ def test_a_network_of_gray_photos_reads_one_channel():
     graph.linear("logits", "features", weights(rng, 10, 16), np.zeros(10, np.float32))
     model = graph.model(["logits"])
     normalization = Normalization((0.1307,), (0.3081,))
-    assert image_shape(model) == ("image", (1, 1, SIDE, SIDE))
+    assert outline(model) == Outline("image", (1, 1, SIDE, SIDE), 10)
     network = quantize(model, photos(0, 8, channels=1), normalization)
     baseline = FloatNetwork.load(model, normalization, ())
     exact = baseline.run(baseline.prepare(photos(0, 8, channels=1)[0]))[0]

@@ -1,0 +1,38 @@
+"""Before the command can run: a third party is missing, or the user stops it while it is imported."""
+
+import subprocess
+import sys
+
+BLOCKED = """
+import sys
+sys.modules["pycocotools"] = None
+from edgedet_compression.cli import main
+main()
+"""
+# The interrupt comes while ONNX Runtime is looked for, in the middle of the imports.
+INTERRUPTED = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(name, path=None, target=None):
+        if name == "onnxruntime":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting)
+from edgedet_compression.cli import main
+main()
+"""
+
+
+def python(program: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+
+
+def test_a_missing_library_is_answered_with_the_extra_to_install():
+    done = python(BLOCKED)
+    assert done.returncode == 1
+    assert "needs pycocotools.coco: pip install '.[compression]' in a clone" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_during_the_imports_ends_the_command_quietly():
+    done = python(INTERRUPTED)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
