@@ -28,7 +28,16 @@ from demo.boundaries import (
     wait_for_cloud,
 )
 from demo.processes import ROOT, StartFailed, start_cloud, start_edge, stopping
-from demo.tables import boundaries_table, latency_table, make_console, offload_table, trials_table
+from demo.tables import (
+    OFFLOAD_NOTES,
+    STREAM_NOTES,
+    boundaries_table,
+    latency_table,
+    make_console,
+    notes,
+    offload_table,
+    trials_table,
+)
 
 OVERLOAD = 1.5
 """Rate of the stream, in capacities of the edge alone."""
@@ -114,6 +123,7 @@ def _overload(console: Console, edge: str, photos: Sequence[Path], capacity: flo
         report = asyncio.run(stream(edge, photos, rate=rate, seconds=seconds, seed=1))
     console.print(stream_line(report))
     console.print(stream_table(report))
+    _print_notes(console, notes(report.by_status, STREAM_NOTES))
     return report
 
 
@@ -121,6 +131,12 @@ def _print_metrics(console: Console, edge: str) -> None:
     for path, table in (("latency", latency_table), ("offload", offload_table)):
         content = httpx.get(f"{edge}/v1/metrics/{path}", trust_env=False).raise_for_status().json()
         console.print(table(content))
+        _print_notes(console, notes(content, OFFLOAD_NOTES))
+
+
+def _print_notes(console: Console, lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(line, style="dim", markup=False, soft_wrap=True)
 
 
 def _judge(console: Console, trials: Sequence[Trial], report: StreamReport) -> Verdict:

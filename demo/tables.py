@@ -1,6 +1,6 @@
 """The demo's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +10,14 @@ from demo.boundaries import BoundarySummary, Trial
 
 PLAIN_WIDTH = 110
 OFFLOAD_COUNTS = ("requests", "offloaded", "ratio", "bytes_sent", "cloud_failures", "local_tails")
+STREAM_NOTES = {
+    "429": "429: refused at once, with the time to try again, because it would not have been answered by its deadline.",
+    "504": "504: accepted, but other work took longer than foreseen; told so at its deadline, not lost.",
+}
+OFFLOAD_NOTES = {
+    "cloud_failures": "cloud_failures: handovers that the cloud refused or was late with, as happens under overload; "
+    "the edge finished what it still could.",
+}
 WORDS = frozenset({"photo", "objects", "placement", ""})
 """Columns that are set from the left."""
 
@@ -63,6 +71,11 @@ def offload_table(offload: dict[str, Any]) -> Table:
         link = f"rtt {_number(cloud['rtt_ms'])} ms, {_number(cloud['bandwidth_mbit_s'])} Mbit/s"
         table.add_row(f"cloud {cloud['address']}", f"{link}, breaker {cloud['breaker']}")
     return table
+
+
+def notes(counts: Mapping[str, Any], meanings: Mapping[str, str]) -> list[str]:
+    """What those of `counts` mean that are not zero."""
+    return [meaning for name, meaning in meanings.items() if counts.get(name)]
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -1,7 +1,9 @@
 """``edgedet-cloud``: starts a cloud center, or asks one how it is."""
 
 import asyncio
+import os
 import signal
+import socket
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +32,9 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     threads: Annotated[int | None, typer.Option(help="Inference workers (default 1).")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings.", exists=True)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of these settings.", exists=True, dir_okay=False)
+    ] = None,
 ) -> None:
     """Serve tails over gRPC (Open Inference Protocol v2).
 
@@ -48,12 +52,15 @@ def serve(
     keep_freed_memory()
     served = load_models(settings.models)
     if not served:
-        raise typer.BadParameter(f"models: no package to serve below {settings.models}")
+        raise typer.BadParameter(
+            f"models: no package to serve below {settings.models.absolute()}; a package is NAME/VERSION/manifest.json; "
+            "--models names another folder"
+        )
     center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:
         asyncio.run(_serve(center, settings))
     except AddressTaken as error:
-        raise typer.BadParameter(f"port: {error}") from error
+        raise typer.BadParameter(f"{error}: {_why_not(settings)}") from error
 
 
 @app.command()
@@ -81,6 +88,16 @@ def main() -> None:
     app()
 
 
+def _why_not(settings: CloudSettings) -> str:
+    """What the system says to the address; gRPC keeps it to itself."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except (OSError, UnicodeError) as error:
+        return str(error.args[-1]).partition(" (while")[0]
+    return "it was taken a moment ago"
+
+
 def _settings(config: Path | None, flags: dict[str, object]) -> CloudSettings:
     try:
         return load_settings(config, flags)
@@ -89,13 +106,21 @@ def _settings(config: Path | None, flags: dict[str, object]) -> CloudSettings:
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def interrupted() -> None:
+        if stop.is_set():  # asked twice: at once
+            os._exit(130)
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, interrupted)
     await serve_center(center, settings.host, settings.port, version("edgedet"), stop, settings.drain_s)
 
 

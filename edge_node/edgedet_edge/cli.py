@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -13,7 +14,7 @@ import structlog
 import typer
 import uvicorn
 import uvloop
-from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.errors import PackageRefused, RuntimeFault
 from edgedet_runtime.malloc import keep_freed_memory
 from pydantic import ValidationError
 
@@ -57,7 +58,9 @@ def serve(
     advertise: Annotated[str | None, typer.Option(help="URL that others reach this node by.")] = None,
     node_id: Annotated[str | None, typer.Option(help="Name in the cluster.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info (default) or warning.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of these settings.", exists=True)] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of these settings.", exists=True, dir_okay=False)
+    ] = None,
 ) -> None:
     """Serve photos.
 
@@ -78,6 +81,10 @@ def serve(
         raise typer.BadParameter(_first_fault(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
+    except PackageRefused as error:
+        raise typer.BadParameter(
+            f"{error}. Looked in {settings.models.absolute()}; --models names another folder"
+        ) from error
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.masked())
@@ -97,9 +104,9 @@ def _listen(settings: EdgeSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
-    except OSError as error:
-        address = f"{settings.host}:{settings.port}"
-        raise typer.BadParameter(f"port: cannot listen on {address}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:
+        reason = str(error.args[-1]).partition(" (while")[0]  # Python adds the address, which is told already
+        raise typer.BadParameter(f"cannot listen on host {settings.host!r}, port {settings.port}: {reason}") from error
 
 
 async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket) -> None:
@@ -135,11 +142,12 @@ class _DrainingServer(uvicorn.Server):
         self._drain: asyncio.Task[None] | None = None
 
     def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002  (uvicorn's signature)
-        if self._drain is not None:  # asked twice: at once
-            self.force_exit = sig == signal.SIGINT
+        if self._drain is None:
+            self._drain = asyncio.get_running_loop().create_task(self._drain_then_exit())
+        elif sig == signal.SIGINT:  # asked twice: at once
+            os._exit(130)
+        else:
             self.should_exit = True
-            return
-        self._drain = asyncio.get_running_loop().create_task(self._drain_then_exit())
 
     async def _drain_then_exit(self) -> None:
         await self._node.drain()

@@ -86,7 +86,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._outside_body += len(data)
         super().data_received(data)
         if self._outside_body > MAX_HEADER_BYTES:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"More than {MAX_HEADER_BYTES} bytes of headers.")
+            self._refuse_headers()
         elif self._timer is None and (self.cycle is None or self.cycle.response_complete):
             # Bytes that begin no request ended uvicorn's own keep-alive timer.
             self._arm(self.limits.header_timeout_s, self._expired)
@@ -111,6 +111,10 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["state"][CONNECTION] = self
         self._open = [*(cycle for cycle in self._open if not cycle.response_complete), self.cycle]
+        # What came in one piece is not counted while it is parsed.
+        if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEADER_BYTES:
+            self._refuse_headers()
+            return
         if self.parser.should_upgrade() and self.cycle.scope["method"] not in ("GET", "HEAD"):
             # The parser takes a body behind such a header for the other protocol's (`curl --http2 --data …`).
             self._refuse(HTTPStatus.BAD_REQUEST, "No upgrades here: send the request as plain HTTP/1.1.")
@@ -170,6 +174,9 @@ class _LimitedProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         self.flow.read_paused = False  # uvloop raises where a closed transport is to read on
+
+    def _refuse_headers(self) -> None:
+        self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"More than {MAX_HEADER_BYTES} bytes of headers.")
 
     def _refuse(self, status: HTTPStatus, detail: str) -> None:
         """Answer once, then hear the client out for a little while."""

@@ -85,7 +85,7 @@ _MEANINGS = {
     408: "the request arrived too slowly",
     413: "body or photo too large",
     415: "neither JPEG nor PNG",
-    422: "a query value or header that does not fit",
+    422: "a query value or header that does not fit, or a name that is none of those here",
     429: "overloaded; try again after `Retry-After` seconds",
     431: "too many headers",
     503: "draining, or too many open connections",
@@ -180,7 +180,10 @@ _EDGE = {
     "age_s": 0.42,
 }
 MODEL_RESPONSES: Responses = {**_json_example(_MODEL), **problems(404, 422)}
-MODELS_RESPONSES = _json_example({"models": [_MODEL], "refused": {"models/broken/1": "model.onnx: wrong sha256"}})
+MODELS_RESPONSES: Responses = {
+    **_json_example({"models": [_MODEL], "refused": {"models/broken/1": "model.onnx: wrong sha256"}}),
+    **problems(422),
+}
 LATENCY_RESPONSES: Responses = {
     **_json_example(
         {
@@ -209,7 +212,8 @@ OFFLOAD_RESPONSES: Responses = {
     ),
     **problems(422),
 }
-CLUSTER_RESPONSES = _json_example({"registry": "up", "edges": [_EDGE]})
+CLUSTER_RESPONSES: Responses = {**_json_example({"registry": "up", "edges": [_EDGE]}), **problems(422)}
 PROMETHEUS_RESPONSES: Responses = {
-    200: {"description": "Metric families", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    200: {"description": "Metric families", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    **problems(422),
 }

@@ -4,6 +4,7 @@ FastAPI would check value by value, at a tenth of a millisecond and more for eve
 the same models make the OpenAPI document's parameters.
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Request
@@ -94,6 +95,11 @@ def read_deadline_ms(request: Request) -> float | None:
         raise BadQuery(_first_fault("header", error, PhotoHeaders)) from error
 
 
+def unknown_name(place: str, name: str, known: Iterable[str]) -> str:
+    """What is wrong with a name that is not among `known`."""
+    return f"{place}: nothing is called {name!r} here; there are: {', '.join(sorted(known)) or 'none'}"
+
+
 def parameters(kind: type[PhotoQuery]) -> list[dict[str, Any]]:
     """The route's parameters for the OpenAPI document."""
     return [*_parameters("query", kind), *_parameters("header", PhotoHeaders)]
@@ -117,5 +123,5 @@ def _first_fault(place: str, error: ValidationError, kind: type[BaseModel]) -> s
     first = error.errors()[0]
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
-        return f"{place}: nothing is called {name!r} here; there are: {', '.join(sorted(kind.model_fields))}"
+        return unknown_name(place, name, kind.model_fields)
     return f"{place}.{name}: {first['msg']}"

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from demo.tables import OFFLOAD_NOTES, STREAM_NOTES, notes
+
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0
 
@@ -40,6 +42,15 @@ def test_the_demo_shows_detections_latency_and_offloading(finished):
     assert "1 bear" in out
     assert "GET /v1/metrics/latency" in out
     assert "GET /v1/metrics/offload" in out
+
+
+def test_the_demo_explains_what_did_not_go_well_where_there_was_such(finished):
+    out = finished[0].stdout
+    for name in ("429", "504", "cloud_failures"):
+        there_were = re.search(rf"^│ +{name} +│ +[1-9]", out, re.MULTILINE) is not None
+        assert (f"\n{name}: " in out) == there_were, name
+    assert notes({"200": 5, "504": 0, "cloud_failures": 0}, STREAM_NOTES | OFFLOAD_NOTES) == []
+    assert len(notes({"429": 1, "504": 2, "cloud_failures": 3}, STREAM_NOTES | OFFLOAD_NOTES)) == 3
 
 
 def test_without_a_terminal_the_output_is_plain(finished):

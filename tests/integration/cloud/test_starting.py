@@ -23,7 +23,8 @@ def test_a_port_that_is_taken_is_told(cloud: Running, models: Path):
         [program, "serve", "--port", port, "--models", models], capture_output=True, text=True, check=False, timeout=60
     )
     assert second.returncode == 2
-    assert "cannot listen on" in second.stderr
+    message = " ".join(second.stderr.replace("│", "").split())
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in message
     assert "Traceback" not in second.stderr
 
 

@@ -251,6 +251,27 @@ def test_a_bad_window_or_scope_is_refused(client: httpx.Client, query: str) -> N
         is_problem(client.get(f"/v1/metrics/{view}?{query}"), 422)
 
 
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("/v1/metrics/latency", "scope, window_s"),
+        ("/v1/metrics/offload", "scope, window_s"),
+        ("/v1/cluster", "none"),
+        ("/v1/models", "none"),
+        ("/v1/models/yolov3-tiny-coco", "none"),
+        ("/metrics", "none"),
+    ],
+)
+def test_a_misspelled_parameter_is_named_with_those_there_are(client: httpx.Client, path: str, known: str) -> None:
+    problem = is_problem(client.get(f"{path}?windows=5"), 422)
+    assert problem.detail == f"query: nothing is called 'windows' here; there are: {known}"
+
+
+def test_health_takes_whatever_query_a_load_balancer_adds(client: httpx.Client) -> None:
+    for state in ("live", "ready"):
+        assert client.get(f"/health/{state}?probe=1").json() == {"status": state}
+
+
 @pytest.mark.parametrize("request_bytes", [b"hello\r\n\r\n", b"\x16\x03\x01\x02\x00", b"GET  / HTTP/9.9\r\n\r\n"])
 def test_what_is_not_http_is_a_problem(edge: Running, request_bytes: bytes) -> None:
     with connected(edge) as connection:
@@ -273,6 +294,18 @@ def test_endless_headers_are_cut_off(edge: Running, endless: bytes) -> None:
         assert connection.response().status == 431
         assert connection.is_closed_by_the_edge()
     assert peak_mb(edge) - before < 20
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("nbytes", [65_000, 70_000, 150_000, 250_000])
+def test_headers_have_a_limit_however_they_come(edge: Running, photo: bytes, method: str, nbytes: int) -> None:
+    body = photo if method == "POST" else b""
+    path = "/v1/detect" if method == "POST" else "/health/live"
+    for one in (b"X-Long: " + b"x" * nbytes + b"\r\n", b"X-Abcdefg: abcdef\r\n" * (nbytes // 19)):
+        with connected(edge) as connection:
+            head = f"{method} {path} HTTP/1.1\r\nHost: e\r\nContent-Length: {len(body)}\r\n".encode()
+            connection.send(head + one + b"\r\n" + body)
+            assert connection.response().status == (200 if nbytes < 64 << 10 else 431)
 
 
 def test_endless_trailers_are_cut_off(edge: Running) -> None:

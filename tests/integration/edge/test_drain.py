@@ -92,8 +92,12 @@ def test_a_client_that_never_ends_its_photo_does_not_hold_the_end_up(tmp_path: P
         assert edge.process.wait(20) == 0
 
 
-def test_interrupting_twice_ends_at_once(tmp_path: Path) -> None:
-    with stopping(start_edge(tmp_path)) as (edge,):
+def test_interrupting_twice_ends_at_once(tmp_path: Path, photo: bytes) -> None:
+    with stopping(start_edge(tmp_path)) as (edge,), connected(edge) as connection:
+        connection.send(post(photo)[:5000])  # without it one interrupt would be enough
         edge.signal(signal.SIGINT)
+        wait_for(lambda: '"event": "draining"' in edge.log.read_text(), "word that the node drains")
         edge.signal(signal.SIGINT)
-        assert edge.process.wait(20) == 0
+        assert edge.process.wait(20) == 130
+    assert not complaints(edge)
+    assert edge.log.read_text().splitlines()[-1].count('"event": "draining"') == 1, "not a word more"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from edgedet_cloud.cli import app
-from edgedet_cloud.settings import load_settings
+from edgedet_cloud.settings import UnknownSetting, load_settings
 from typer.testing import CliRunner
 
 
@@ -19,12 +19,18 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
     assert settings.models == Path("models")
 
 
+def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EDGEDET_CLOUD_THREAD", "4")
+    with pytest.raises(UnknownSetting, match="EDGEDET_CLOUD_THREAD: no setting is called 'thread'; did you mean"):
+        load_settings(None, {})
+
+
 MISTAKES = {
     "port: Input should be less than or equal to 65535": (["--port", "70000"], ""),
     "threads: Input should be greater than or equal to 1": (["--threads", "0"], ""),
-    "treads: Extra inputs are not permitted": ([], "treads = 1"),
+    "cloud.toml: no setting is called 'treads'; did you mean 'threads'? There are: drain_s,": ([], "treads = 1"),
     "is not TOML": ([], "port ="),
-    "no package to serve below": (["--models", "/nowhere"], ""),
+    "no package to serve below /nowhere": (["--models", "/nowhere"], ""),
 }
 
 

@@ -1,9 +1,11 @@
 """``edgedet-edge`` on the command line: help, faults named in one line, missing libraries."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +38,7 @@ def test_help_names_every_flag_and_says_what_it_is_for() -> None:
         (["--cloud", "nowhere"], "'nowhere' is not HOST:PORT"),
         (["--placement", "best"], "placement: 'best' is not one of marginal-cost"),
         (["--redis", "mysql://x"], "redis: Redis URL must specify"),
-        (["--models", "no-such-folder"], "no package below no-such-folder"),
+        (["--models", "no-such-folder"], f"Looked in {Path.cwd() / 'no-such-folder'}; --models names another"),
         (["--default-model", "nobody"], "default_model: no package 'nobody'"),
         (["--backend", "abacus"], "abacus"),
     ],
@@ -56,11 +58,58 @@ def test_a_file_that_is_not_toml_is_told(tmp_path: Path) -> None:
     assert "edge.toml is not TOML" in text.replace("\n", "")
 
 
+def test_a_misspelled_line_of_the_file_is_told_with_the_file_and_the_names_there_are(tmp_path: Path) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_text("thread = 2")
+    code, text = serve("--config", str(path))
+    assert code == 2
+    for told in (
+        str(path),
+        "no setting is called 'thread'",
+        "did you mean 'threads'",
+        "advertise, allow_forced_boundary",
+    ):
+        assert told in text
+
+
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        code, text = serve("--port", str(taken.getsockname()[1]))
+        port = str(taken.getsockname()[1])
+        code, text = serve("--port", port)
     assert code == 2
-    assert "port: cannot listen on 127.0.0.1:" in text
+    assert f"cannot listen on host '127.0.0.1', port {port}: Address already in use" in text
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("192.0.2.1", "Cannot assign requested address"), ("no such host", "Name or service not known"), ("x" * 70, "")],
+)
+def test_a_host_that_is_not_this_machine_is_told(host: str, reason: str) -> None:
+    code, text = serve("--host", host, "--port", "0")
+    assert code == 2
+    assert f"cannot listen on host '{host}', port 0: {reason}" in text
+
+
+@pytest.mark.parametrize("package", ["edgedet_edge", "edgedet_cloud"])
+def test_interrupting_a_command_that_still_loads_ends_it_without_a_word(tmp_path: Path, package: str) -> None:
+    # A module that stands in for a library, and tells that it is being loaded.
+    loading = tmp_path / "loading"
+    (tmp_path / "typer.py").write_text(f"import time\nopen({str(loading)!r}, 'w').close()\ntime.sleep(60)\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", package, "serve"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        while not loading.exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20)[0] == b""
+        assert process.returncode == 130
+    finally:
+        process.kill()
 
 
 @pytest.mark.parametrize(
@@ -81,4 +130,5 @@ def test_a_command_without_its_libraries_says_what_to_install(
     )
     assert result.returncode == 1
     # The IoT client is a library first: its import fails with that message, behind a traceback.
-    assert result.stderr.splitlines()[-1].endswith(f"edgedet-{extra} needs {library}: pip install 'edgedet[{extra}]'")
+    told = f"edgedet-{extra} needs {library}: in a clone of EdgeDet, pip install '.[{extra}]'"
+    assert result.stderr.splitlines()[-1].endswith(told)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from edgedet_edge.settings import EdgeSettings, load_settings
+from edgedet_edge.settings import EdgeSettings, UnknownSetting, load_settings
 from pydantic import ValidationError
 
 
@@ -57,8 +57,22 @@ def test_a_wrong_value_names_its_field(name: str, value: object) -> None:
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "edge.toml"
     path.write_text("thread = 2\n")
-    with pytest.raises(ValidationError, match="thread"):
+    with pytest.raises(UnknownSetting, match=r"edge\.toml: no setting is called 'thread'; did you mean 'threads'"):
         load_settings(path, {})
+
+
+@pytest.mark.parametrize("variable", ["EDGEDET_EDGE_DEADLINE", "edgedet_edge_deadline"])
+def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "300")
+    with pytest.raises(
+        UnknownSetting, match=f"{variable}: no setting is called 'deadline'; did you mean 'deadline_ms'"
+    ):
+        load_settings(None, {})
+
+
+def test_the_environment_is_read_in_either_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("edgedet_edge_deadline_ms", "300")
+    assert load_settings(None, {}).deadline_ms == 300
 
 
 @pytest.mark.parametrize(
