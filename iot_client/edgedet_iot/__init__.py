@@ -6,7 +6,7 @@ Imports nothing else of EdgeDet, so that it fits on a camera; HTTP by httpx.
 try:
     import httpx as _httpx  # noqa: F401  (asked for here, so that the message below comes first)
 except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError("edgedet-iot needs httpx: pip install 'edgedet[iot]'") from missing
+    raise ModuleNotFoundError("edgedet-iot needs httpx: in a clone of EdgeDet, pip install '.[iot]'") from missing
 
 from edgedet_iot.answers import (
     Box,

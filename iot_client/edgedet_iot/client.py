@@ -63,6 +63,7 @@ class Client(_Rules):
     Raises (all methods):
         IotFault: see `edgedet_iot.errors`.
         OSError: a photo's file cannot be read.
+        TypeError: a photo is neither bytes nor a path.
 
     Example:
         >>> with Client(["http://192.168.0.20:8080", "http://192.168.0.21:8080"]) as client:  # doctest: +SKIP

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict
 
-Photo = bytes | Path
-"""JPEG or PNG bytes, or the file that holds them."""
+Photo = bytes | str | Path
+"""JPEG or PNG bytes, or the path of the file that holds them."""
 
 QueryValue = str | int | float
 
@@ -71,7 +71,11 @@ def classify_request(photo: Photo, options: ClassifyOptions) -> PhotoRequest:
 
 
 def _content(photo: Photo) -> bytes:
-    return photo.read_bytes() if isinstance(photo, Path) else photo
+    if isinstance(photo, bytes):
+        return photo
+    if isinstance(photo, str | Path):
+        return Path(photo).read_bytes()
+    raise TypeError(f"a photo is bytes, or the path of its file as str or Path, not {type(photo).__name__}")
 
 
 def _query(options: Mapping[str, object]) -> dict[str, QueryValue]:

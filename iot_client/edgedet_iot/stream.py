@@ -8,15 +8,17 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+from edgedet_iot.answers import Classes, Detections
 from edgedet_iot.client import AsyncClient
 from edgedet_iot.errors import IotFault
 from edgedet_iot.stream_report import StreamReport, Tally
 
 Arrivals = Literal["poisson", "regular"]
+Ask = Callable[[Path, float], Awaitable[Detections | Classes]]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 PROGRESS_S = 1.0
 GRACE_S = 5.0
@@ -44,6 +46,8 @@ async def stream(
     *,
     rate: float,
     seconds: float | None = None,
+    model: str | None = None,
+    classify: bool = False,
     arrivals: Arrivals = "poisson",
     deadline_s: float = 1.0,
     retries: int = 0,
@@ -58,6 +62,8 @@ async def stream(
         photos: files, sent one after the other, from the first again after the last.
         rate: photos a second.
         seconds: length; None streams until `stop` is set.
+        model: ``name`` or ``name:version``; None leaves it to the edge.
+        classify: classify photos instead of detecting objects.
         arrivals: Poisson process or equal gaps.
         deadline_s: for each photo, from its intended send time.
         retries: 0 counts a refused photo (429) as refused; more sends it again after its `Retry-After`.
@@ -73,21 +79,31 @@ async def stream(
     client = AsyncClient(edges, deadline_s=deadline_s, retries=retries, grace_s=GRACE_S)
     async with client, asyncio.TaskGroup() as sends:
         reports = asyncio.create_task(_report_progress(tally, start, on_progress))
+        ask = _asking(client, model, classify)
         times = send_times_s(rate, arrivals, random.Random(seed))
         for at, photo in zip(times, itertools.cycle(photos), strict=False):
             if (seconds is not None and at >= seconds) or await _stopped(stop, start + at):
                 break
             tally.offered += 1
-            sends.create_task(_send(client, photo, start + at, deadline_s, tally))
+            sends.create_task(_send(ask, photo, start + at, deadline_s, tally))
         length = time.monotonic() - start if stop.is_set() or seconds is None else seconds
         reports.cancel()
     return tally.report(length)
 
 
-async def _send(client: AsyncClient, photo: Path, intended: float, deadline_s: float, tally: Tally) -> None:
+def _asking(client: AsyncClient, model: str | None, classify: bool) -> Ask:
+    async def ask(photo: Path, deadline_s: float) -> Detections | Classes:
+        if classify:
+            return await client.classify(photo, deadline_s=deadline_s, model=model)
+        return await client.detect(photo, deadline_s=deadline_s, model=model)
+
+    return ask
+
+
+async def _send(ask: Ask, photo: Path, intended: float, deadline_s: float, tally: Tally) -> None:
     late_s = time.monotonic() - intended
     try:
-        answer = await client.detect(photo, deadline_s=deadline_s - late_s)
+        answer = await ask(photo, deadline_s - late_s)
     except IotFault as fault:
         tally.failed(fault)
     else:

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgedet_iot.answers import Detections
+from edgedet_iot.answers import Classes, Detections
 from edgedet_iot.errors import DeadlineMissed, IotFault, NotAnAnswer, Refused, Unreachable
 from edgedet_iot.latency_sketch import LatencySketch
 
@@ -77,7 +77,7 @@ class Tally:
         self.by_edge: Counter[str] = Counter()
         self.latencies: dict[str, LatencySketch] = {}
 
-    def answered(self, answer: Detections, latency_ms: float) -> None:
+    def answered(self, answer: Detections | Classes, latency_ms: float) -> None:
         """An answer came."""
         self.by_status["200"] += 1
         self.by_edge[answer.edge] += 1

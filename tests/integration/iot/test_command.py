@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 COMMAND = str(Path(sys.executable).with_name("edgedet-iot"))
 
@@ -109,7 +110,98 @@ def test_a_stream_that_nobody_answers_exits_1(nobody, sample_photos):
     assert "unreachable" in done.stdout
 
 
+def test_stream_takes_the_model_and_classifies(edge, sample_photos, tmp_path):
+    file = tmp_path / "report.json"
+    options = ("--rate", 5, "--seconds", 1, "--arrivals", "regular", "--deadline-ms", 10_000, "--json", file)
+    photos = sample_photos[0].parent
+    classified = iot("stream", photos, "--edge", edge.url, "--model", "resnet20-cifar10", "--classify", *options)
+    assert classified.returncode == 0, classified.stderr
+    assert json.loads(file.read_text())["by_status"] == {"200": 5}
+    # The same model cannot detect: the edge's word shows that both options reach it.
+    detected = iot("stream", photos, "--edge", edge.url, "--model", "resnet20-cifar10", *options)
+    assert detected.returncode == 1
+    assert json.loads(file.read_text())["by_status"] == {"404": 5}
+
+
+@pytest.mark.parametrize("command", ["send", "stream"])
+def test_nobody_there_comes_with_how_to_start_an_edge(command, nobody, sample_photos):
+    what = [sample_photos[0], sample_photos[1]] if command == "send" else [sample_photos[0].parent, "--seconds", 0.5]
+    done = iot(command, *what, "--edge", nobody)
+    assert done.returncode == 1
+    assert done.stderr.count(f"edgedet-edge serve --port {nobody.rpartition(':')[2]}") == 1
+
+
+def test_a_folder_instead_of_photos_is_refused_with_what_to_do(nobody, sample_photos, tmp_path):
+    done = iot("send", sample_photos[0], tmp_path, "--edge", nobody)
+    assert done.returncode == 2
+    words = words_of(done.stderr)
+    assert f"{tmp_path}/*.jpg" in words
+    assert f"edgedet-iot stream {tmp_path}" in words
+    assert nobody not in words  # nothing was sent
+
+
+@pytest.mark.parametrize(("folder", "reason"), [("file", "it is a file"), ("file/below", "Not a directory")])
+@pytest.mark.parametrize("option", ["--save", "--json"])
+def test_a_folder_that_takes_no_files_is_told_before_anything_is_sent(
+    option, folder, reason, nobody, sample_photos, tmp_path
+):
+    (tmp_path / "file").write_bytes(b"")
+    target = tmp_path / folder
+    if option == "--save":
+        done = iot("send", sample_photos[0], "--save", target, "--edge", nobody)
+    else:
+        done = iot("stream", sample_photos[0].parent, "--json", target / "report.json", "--edge", nobody)
+    assert done.returncode == 2
+    assert f"{option}: cannot write into {target} ({reason}); give another folder" in words_of(done.stderr)
+    assert nobody not in done.stderr
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_to_do(edge, sample_photos, tmp_path):
+    target = tmp_path / sample_photos[0].name
+    target.symlink_to("/dev/full")
+    done = iot("send", sample_photos[0], "--save", tmp_path, "--edge", edge.url)
+    assert done.returncode == 1
+    assert f"answered, but {target} cannot be written (No space left on device)" in done.stderr
+    assert "give --save another folder" in done.stderr
+
+
+def test_nothing_found_is_said_without_a_table(edge, sample_photos):
+    done = iot("send", sample_photos[0], "--score-threshold", 1, "--edge", edge.url)
+    assert done.returncode == 0, done.stderr
+    assert "nothing found" in done.stdout
+    assert "label" not in done.stdout
+
+
+@pytest.mark.parametrize("library", ["httpx", "typer"])
+@pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "edgedet_iot"]])
+def test_ctrl_c_while_libraries_are_loaded_ends_the_command_quietly(command, library, tmp_path):
+    # A module that stands in for the library, and is interrupted as by Ctrl-C while it is loaded.
+    (tmp_path / f"{library}.py").write_text("raise KeyboardInterrupt")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def words_of(text: str) -> str:
+    """What a framed message says, its lines joined."""
+    return " ".join(text.replace("│", " ").split())
+
+
 def test_a_folder_without_photos_is_refused_in_words(tmp_path):
     done = iot("stream", tmp_path)
     assert done.returncode == 2
     assert "neither JPEG nor PNG" in " ".join(done.stderr.split())
+
+
+def test_saving_never_overwrites_a_photo(nobody, sample_photos, tmp_path):
+    for name in ("a/photo.jpg", "b/photo.jpg"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(sample_photos[0].read_bytes())
+    onto_itself = iot("send", tmp_path / "a/photo.jpg", "--save", tmp_path / "a", "--edge", nobody)
+    assert onto_itself.returncode == 2
+    assert "is one of the photos to send" in " ".join(onto_itself.stderr.split())
+    alike = iot("send", tmp_path / "a/photo.jpg", tmp_path / "b/photo.jpg", "--save", tmp_path / "c", "--edge", nobody)
+    assert alike.returncode == 2
+    assert "would both become" in " ".join(alike.stderr.split())
+    assert not any((tmp_path / "c").iterdir())
+    assert (tmp_path / "a/photo.jpg").read_bytes() == sample_photos[0].read_bytes()

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from types import ModuleType
@@ -24,7 +25,7 @@ def test_every_error_is_in_the_tree():
 
 
 def test_a_camera_needs_neither_numpy_nor_anything_else_of_ours():
-    code = "import sys, edgedet_iot.cli; print('\\n'.join(sys.modules))"
+    code = "import sys, edgedet_iot.commands; print('\\n'.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     packages = {name.partition(".")[0] for name in loaded}
     assert not packages & {"numpy", "onnx", "onnxruntime", "cv2", "torch", "pydantic", "grpc"}
@@ -35,4 +36,12 @@ def test_without_httpx_the_error_says_what_to_install():
     code = "import sys; sys.modules['httpx'] = None; import edgedet_iot"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "pip install 'edgedet[iot]'" in done.stderr
+    assert "in a clone of EdgeDet, pip install '.[iot]'" in done.stderr
+
+
+def test_a_library_leaves_ctrl_c_to_the_program_that_imports_it(tmp_path):
+    (tmp_path / "httpx.py").write_text("raise KeyboardInterrupt")
+    code = "try:\n  import edgedet_iot\nexcept KeyboardInterrupt:\n  print('heard')"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "heard\n"
