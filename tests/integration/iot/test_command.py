@@ -53,7 +53,7 @@ def test_edges_come_from_the_environment_separated_by_commas(edge, nobody, sampl
 def test_a_bad_url_is_refused_in_words(sample_photos):
     done = iot("send", sample_photos[0], "--edge", "ftp://camera")
     assert done.returncode == 2
-    assert "is not the URL of an edge" in " ".join(done.stderr.split())
+    assert "is not the URL of an edge" in words_of(done.stderr)
     assert "Traceback" not in done.stderr
 
 
@@ -172,11 +172,10 @@ def test_nothing_found_is_said_without_a_table(edge, sample_photos):
     assert "label" not in done.stdout
 
 
-@pytest.mark.parametrize("library", ["httpx", "typer"])
 @pytest.mark.parametrize("command", [[COMMAND], [sys.executable, "-m", "edgedet_iot"]])
-def test_ctrl_c_while_libraries_are_loaded_ends_the_command_quietly(command, library, tmp_path):
-    # A module that stands in for the library, and is interrupted as by Ctrl-C while it is loaded.
-    (tmp_path / f"{library}.py").write_text("raise KeyboardInterrupt")
+def test_ctrl_c_while_libraries_are_loaded_ends_the_command_quietly(command, tmp_path):
+    # A module that stands in for a library, and is interrupted as by Ctrl-C while it is loaded.
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([*command, "--help"], capture_output=True, text=True, check=False, env=environment)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
@@ -190,7 +189,7 @@ def words_of(text: str) -> str:
 def test_a_folder_without_photos_is_refused_in_words(tmp_path):
     done = iot("stream", tmp_path)
     assert done.returncode == 2
-    assert "neither JPEG nor PNG" in " ".join(done.stderr.split())
+    assert "neither JPEG nor PNG" in words_of(done.stderr)
 
 
 def test_saving_never_overwrites_a_photo(nobody, sample_photos, tmp_path):
@@ -199,9 +198,9 @@ def test_saving_never_overwrites_a_photo(nobody, sample_photos, tmp_path):
         (tmp_path / name).write_bytes(sample_photos[0].read_bytes())
     onto_itself = iot("send", tmp_path / "a/photo.jpg", "--save", tmp_path / "a", "--edge", nobody)
     assert onto_itself.returncode == 2
-    assert "is one of the photos to send" in " ".join(onto_itself.stderr.split())
+    assert "is one of the photos to send" in words_of(onto_itself.stderr)
     alike = iot("send", tmp_path / "a/photo.jpg", tmp_path / "b/photo.jpg", "--save", tmp_path / "c", "--edge", nobody)
     assert alike.returncode == 2
-    assert "would both become" in " ".join(alike.stderr.split())
+    assert "would both become" in words_of(alike.stderr)
     assert not any((tmp_path / "c").iterdir())
     assert (tmp_path / "a/photo.jpg").read_bytes() == sample_photos[0].read_bytes()
