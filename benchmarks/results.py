@@ -1,4 +1,8 @@
-"""Where benchmarks put what they measured: one JSON file each, with the machine and the versions it holds for."""
+"""Where benchmarks put what they measured: one JSON file each, with the machine and the versions it holds for.
+
+What int8 kernels reach depends on the processor's instructions, and with it every share of the rest; so results of
+processors with other instructions stand beside each other.
+"""
 
 import json
 import os
@@ -12,9 +16,9 @@ _LIBRARIES = ("edgedet", "onnxruntime", "numpy", "fastapi", "uvicorn", "grpcio")
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>.json``."""
+    """Write ``benchmarks/results/<name>.<instructions>.json``."""
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.json"
+    path = FOLDER / f"{name}.{instructions()}.json"
     path.write_text(json.dumps({"machine": machine(), **content}, indent=1) + "\n")
     return path
 
@@ -22,15 +26,23 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
 def machine() -> dict[str, Any]:
     """Processor, cores, Python and library versions."""
     return {
-        "processor": _processor(),
+        "processor": _cpu_info("model name"),
+        "instructions": instructions(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "versions": {library: version(library) for library in _LIBRARIES},
     }
 
 
-def _processor() -> str:
+def instructions() -> str:
+    """What the int8 kernels of this processor are made of."""
+    flags = _cpu_info("flags").split()
+    known = {"avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
+    return next((name for flag, name in known.items() if flag in flags), platform.machine())
+
+
+def _cpu_info(field: str) -> str:
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
+        if line.startswith(field):
             return line.partition(":")[2].strip()
-    return platform.machine()
+    return ""

@@ -2,10 +2,12 @@
 
 import json
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+_PROCESSORS = {"avx512-vnni": "AVX-512 VNNI", "avx2": "AVX2"}
 BEGIN, END = "<!-- figures: python docs/generate.py -->", "<!-- end of figures -->"
 
 
@@ -18,19 +20,29 @@ def readme_with_figures() -> str:
 
 
 def _table() -> str:
-    rows = [*_accuracy("yolov3-tiny-coco", "mAP50"), *_accuracy("resnet20-cifar10", "top-1")]
-    rows += [*_speed(_result("model_speed")), *_http(_result("http_overhead")), *_overload(_result("overload"))]
-    lines = [f"| {what} | {figure} | `{by}` |" for what, figure, by in rows]
-    machine = _result("overload")["machine"]
+    accuracy = [*_accuracy("yolov3-tiny-coco", "mAP50"), *_accuracy("resnet20-cifar10", "top-1")]
+    speed = [*_beside("model_speed", _speed), *_beside("http_overhead", _http), *_beside("overload", _overload)]
     return "\n".join(
         [
-            "| | figure | command |",
+            "| accuracy | figure | command |",
             "|---|---|---|",
-            *lines,
+            *(f"| {what} | {figure} | `{by}` |" for what, figure, by in accuracy),
             "",
-            f"Measured on two cores of one {machine['processor']} machine.",
+            f"| speed | {' | '.join(_PROCESSORS.values())} | command |",
+            f"|---|{'---|' * len(_PROCESSORS)}---|",
+            *(f"| {what} | {' | '.join(figures)} | `{by}` |" for what, figures, by in speed),
+            "",
+            "Each column: two cores of one AMD EPYC machine, named by the instructions that its int8 kernels use.",
         ]
     )
+
+
+def _beside(
+    name: str, rows: Callable[[dict[str, Any]], list[tuple[str, str, str]]]
+) -> list[tuple[str, list[str], str]]:
+    """The rows of a benchmark, with a figure of every processor."""
+    found = [rows(_result(name, processor)) for processor in _PROCESSORS]
+    return [(row[0][0], [figure for _, figure, _ in row], row[0][2]) for row in zip(*found, strict=True)]
 
 
 def _accuracy(package: str, name: str) -> list[tuple[str, str, str]]:
@@ -77,6 +89,7 @@ def _with_interval(ratio: dict[str, float]) -> str:
     return f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
 
 
-def _result(name: str) -> dict[str, Any]:
-    result: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+def _result(name: str, processor: str) -> dict[str, Any]:
+    file = ROOT / "benchmarks" / "results" / f"{name}.{processor}.json"
+    result: dict[str, Any] = json.loads(file.read_text())
     return result
