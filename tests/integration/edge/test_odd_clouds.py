@@ -89,7 +89,7 @@ def test_an_odd_answer_is_a_failed_handover(
         assert not complaints(edge)
 
 
-def test_a_late_answer_does_not_close_the_breaker(
+def test_a_cloud_that_is_late_again_and_again_is_left_alone(
     cloud: Running, tmp_path: Path, fused: FusedModel, photo: bytes
 ) -> None:
     def answer_late(response: pb.ModelInferResponse, _: grpc.ServicerContext) -> pb.ModelInferResponse:
@@ -109,6 +109,6 @@ def test_a_late_answer_does_not_close_the_breaker(
             seen.append((answer["route"]["reason"], link_to_cloud(client)["breaker"]))
             if seen[-1][1] != "closed":
                 break
-        # Three late answers in a row are enough, though each came in the end where no hedge was to be had.
+        # Three in a row are enough; a probe in between, which is answered in time, begins the count anew.
         assert seen[-1][1] != "closed", json.dumps(seen)
-        assert len(seen) == 3, json.dumps(seen)
+        assert len(seen) >= 3, json.dumps(seen)
