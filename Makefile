@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: help demo up down test test-data test-docker test-qemu check format bench proto clean
+.PHONY: help demo up down test test-torch test-data test-docker test-qemu check format bench proto clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort
@@ -18,8 +18,11 @@ up: $(VENV)/.light ## start a cluster of processes (Redis, cloud, two edges) and
 down: ## stop the cluster of `make up`
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.cluster down; fi
 
-test: $(VENV)/.dev ## all tests that need neither data sets, Docker nor qemu
+test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor qemu
 	$(BIN)/python -m pytest
+
+test-torch: $(VENV)/.full ## tests of networks, training and pruning, which need torch
+	$(BIN)/python -m pytest -m needs_torch
 
 test-data: $(VENV)/.full ## tests on the data sets and weights in EDGEDET_DATA
 	$(BIN)/python -m pytest -m needs_data
@@ -30,7 +33,7 @@ test-docker: $(VENV)/.dev ## tests of the compose cluster; needs a Docker engine
 test-qemu: $(VENV)/.dev ## the same codes on an emulated AVX2 CPU; needs qemu-user
 	$(BIN)/python -m pytest -m needs_qemu
 
-check: $(VENV)/.dev ## lint, format, types, import rules, generated files
+check: $(VENV)/.full ## lint, format, types, import rules, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -1,17 +1,27 @@
 """What all tests share: sample photos, packages, and the rule for tests that need data, Docker or qemu."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-_MARKERS = ("needs_data", "needs_docker", "needs_qemu")
+_MARKERS = ("needs_torch", "needs_data", "needs_docker", "needs_qemu")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Where torch is not installed, files of tests that need it cannot even be imported."""
+    if find_spec("torch") is None and collection_path.suffix == ".py" and "needs_torch" in collection_path.read_text():
+        return collection_path.name.startswith("test_") or None
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests with a `needs_…` marker run only when the marker is asked for (`make test-data` and its kin)."""
     asked = config.getoption("-m") or ""
+    if "needs_data" in asked:
+        asked += " needs_torch"  # data sets are for the full environment
     left_out = [item for item in items if any(item.get_closest_marker(m) and m not in asked for m in _MARKERS)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -5,7 +5,9 @@ CompressionFault
 ├── ChecksumMismatch  a file is there, but its content is not the one expected
 ├── SourceUnreadable  weights or a description that cannot be read as the format they are said to have
 ├── BuildRefused      a wish that cannot be met: an unknown name, a version that exists, options that do not fit
-└── VerificationFailed  the built package does not do what a package promises
+├── VerificationFailed  the built package does not do what a package promises
+├── TrainingInterrupted  the user asked to stop; the same command goes on from the checkpoint
+└── TrainingDiverged  the loss is no number any more
 
 An operator that stands in the way of quantization is `edgedet_runtime.errors.GraphUnsupported`.
 """
@@ -33,3 +35,11 @@ class BuildRefused(CompressionFault):
 
 class VerificationFailed(CompressionFault):
     """A built package does not do what a package promises."""
+
+
+class TrainingInterrupted(CompressionFault):
+    """The user asked to stop; a checkpoint is there, and the same command goes on from it."""
+
+
+class TrainingDiverged(CompressionFault):
+    """The loss is no number any more."""

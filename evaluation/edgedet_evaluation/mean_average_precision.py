@@ -2,7 +2,7 @@
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,9 @@ from edgedet_evaluation.errors import DataMismatch
 
 # COCO's protocol keeps 100 boxes a photo; the low score threshold leaves the whole precision-recall curve.
 THRESHOLDS = DetectThresholds(score=0.005, iou=0.45, max_detections=100)
+
+COCO_AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""In square pixels of the photo."""
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _EPSILON = float(np.spacing(1))
@@ -49,6 +52,14 @@ class DetectionScore:
         return np.nanmean(found[:, :, 0], axis=0), np.nanmean(found, axis=(0, 2))
 
 
+@dataclass(frozen=True, slots=True)
+class AreaScore:
+    """mAP50 (0…1) of boxes of a size, and how many there are; None where there is none."""
+
+    boxes: int
+    map50: float | None
+
+
 def score_detections(
     dataset: CocoDataset, answers: Sequence[Detections], category_ids: Sequence[int]
 ) -> DetectionScore:
@@ -56,6 +67,34 @@ def score_detections(
 
     `category_ids` are those of the answers' labels. All areas, at most 100 detections a photo and category.
     """
+    evaluation = _evaluate(dataset, answers, category_ids, {"all": (0.0, 1e10)})
+    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
+    return DetectionScore(_mean(precision[0]), _mean(precision), tuple(_matches(evaluation, len(dataset.photos))))
+
+
+def map50_by_area(
+    dataset: CocoDataset, answers: Sequence[Detections], category_ids: Sequence[int]
+) -> dict[str, AreaScore]:
+    """mAP50 of small, medium and large boxes alone, by `COCO_AREAS`.
+
+    As in COCO's protocol, detections of another size that find no box count for nothing.
+    """
+    evaluation = _evaluate(dataset, answers, category_ids, COCO_AREAS)
+    precision = evaluation.eval["precision"][0, :, :, :, 0]  # [recalls, categories, areas]
+    counted = [item["area"] for item in dataset.content["annotations"] if not item.get("iscrowd")]
+    scores = {}
+    for place, (name, (low, high)) in enumerate(COCO_AREAS.items()):
+        boxes = sum(low <= area <= high for area in counted)
+        scores[name] = AreaScore(boxes, _mean(precision[:, :, place]) if boxes else None)
+    return scores
+
+
+def _evaluate(
+    dataset: CocoDataset,
+    answers: Sequence[Detections],
+    category_ids: Sequence[int],
+    areas: Mapping[str, tuple[float, float]],
+) -> COCOeval:
     if len(answers) != len(dataset.photos):
         raise DataMismatch(f"{len(answers)} answers for {len(dataset.photos)} photos of {dataset.name}")
     rows = [
@@ -69,12 +108,11 @@ def score_detections(
         found = {"images": dataset.content["images"], "categories": dataset.content["categories"], "annotations": rows}
         evaluation = COCOeval(_index(dataset.content), _index(found), "bbox")
         evaluation.params.imgIds = [photo.id for photo in dataset.photos]
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
         evaluation.params.maxDets = [THRESHOLDS.max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
-    return DetectionScore(_mean(precision[0]), _mean(precision), tuple(_matches(evaluation, len(dataset.photos))))
+    return evaluation
 
 
 def _rows(photo: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, object]]:

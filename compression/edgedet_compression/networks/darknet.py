@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 
 from edgedet_compression.errors import SourceMissing, SourceUnreadable
 from edgedet_compression.networks.darknet_cfg import Description, Section, parse_cfg
+from edgedet_compression.networks.darknet_weights import WeightReader
 from edgedet_compression.networks.graph_builder import FloatArray, GraphBuilder
 
 _EPSILON = 1e-6  # Darknet adds it to the standard deviation, not to the variance
@@ -51,7 +51,7 @@ def build_darknet(
     description: Description, weights: bytes, masks: Mapping[int, tuple[int, ...]] | None = None
 ) -> DarknetNetwork:
     """The network of a parsed description and the bytes of a .weights file."""
-    builder = _Builder(description, _Weights(weights), masks or {})
+    builder = _Builder(description, WeightReader(weights), masks or {})
     for section in description.layers:
         builder.add(section)
     builder.weights.check_all_read()
@@ -59,40 +59,10 @@ def build_darknet(
     return DarknetNetwork(model=model, heads=tuple(builder.heads))
 
 
-class _Weights:
-    """Hands out float32 arrays in file order. Header: int32 major, minor, revision; then `seen`."""
-
-    def __init__(self, content: bytes) -> None:
-        if len(content) < 20:
-            raise SourceUnreadable("the .weights file is shorter than its header")
-        major, minor = np.frombuffer(content, "<i4", count=2)
-        # Since version 0.2 `seen` has 8 bytes, before that 4.
-        header = 20 if int(major) * 10 + int(minor) >= 2 else 16
-        if (len(content) - header) % 4:
-            raise SourceUnreadable("the .weights file does not hold whole float32 numbers")
-        self._values = np.frombuffer(content, "<f4", offset=header)
-        self._position = 0
-
-    def take(self, *shape: int) -> npt.NDArray[np.float64]:
-        count = int(np.prod(shape))
-        part = self._values[self._position : self._position + count]
-        if part.size < count:
-            raise SourceUnreadable(
-                f"the .weights file ends early: {self._values.size} numbers, the description needs more"
-            )
-        self._position += count
-        return part.reshape(shape).astype(np.float64)
-
-    def check_all_read(self) -> None:
-        left = self._values.size - self._position
-        if left:
-            raise SourceUnreadable(f"the .weights file has {left} numbers more than the description needs")
-
-
 class _Builder:
     """Turns sections into layers; remembers name, channels and stride of every layer for routes."""
 
-    def __init__(self, description: Description, weights: _Weights, masks: Mapping[int, tuple[int, ...]]) -> None:
+    def __init__(self, description: Description, weights: WeightReader, masks: Mapping[int, tuple[int, ...]]) -> None:
         net = description.net
         self.size = (net.integer("height"), net.integer("width"))
         channels = net.integer("channels", 3)

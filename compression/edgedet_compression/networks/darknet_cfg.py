@@ -30,6 +30,12 @@ class Section:
         """A comma-separated list of numbers."""
         return tuple(float(part) for part in self._text(name, None).split(","))
 
+    def sources(self) -> tuple[int, ...]:
+        """Layers that a [route] or [shortcut] names, counted from 0; others read the layer before them alone."""
+        option = {"route": "layers", "shortcut": "from"}.get(self.kind)
+        named = self.integers(option) if option else ()
+        return tuple(layer if layer >= 0 else self.index + layer for layer in named)
+
     def _text(self, name: str, default: str | None) -> str:
         value = self.options.get(name, default)
         if value is None:
@@ -43,6 +49,10 @@ class Description:
 
     net: Section
     layers: tuple[Section, ...]
+
+    def text(self) -> str:
+        """As a .cfg file."""
+        return "\n".join(_section_text(section) for section in (self.net, *self.layers))
 
 
 def parse_cfg(path: Path) -> Description:
@@ -74,3 +84,7 @@ def parse_cfg_text(text: str, name: str = "cfg") -> Description:
     if not sections or sections[0].kind not in {"net", "network"}:
         raise SourceUnreadable(f"{name}: the first section must be [net]")
     return Description(net=sections[0], layers=tuple(sections[1:]))
+
+
+def _section_text(section: Section) -> str:
+    return "\n".join([f"[{section.kind}]", *(f"{key}={value}" for key, value in section.options.items()), ""])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.errors import DataMismatch
-from edgedet_evaluation.mean_average_precision import score_detections
+from edgedet_evaluation.mean_average_precision import AreaScore, map50_by_area, score_detections
 from edgedet_runtime.detection import Detections
 
 CATEGORY_IDS = [1, 3, 7]
@@ -89,3 +89,42 @@ def test_answers_must_be_as_many_as_photos(make_dataset):
     dataset = read_coco(*make_dataset(2, [(0, 1, 0.0, 0.0, 9.0, 9.0)]))
     with pytest.raises(DataMismatch, match="0 answers for 2 photos"):
         score_detections(dataset, [], CATEGORY_IDS)
+
+
+def test_sizes_are_scored_apart_by_cocos_areas(make_dataset):
+    small, medium, large = (
+        (0, 1, 5.0, 5.0, 20.0, 20.0),
+        (1, 1, 10.0, 10.0, 60.0, 60.0),
+        (1, 3, 10.0, 90.0, 120.0, 120.0),
+    )
+    dataset = read_coco(*make_dataset(2, [small, medium, large]))
+    found = Detections(np.array([[10, 10, 70, 70]], np.float32), np.ones(1, np.float32), np.array([0]))
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    scores = map50_by_area(dataset, [nothing, found], CATEGORY_IDS)
+    assert {name: score.boxes for name, score in scores.items()} == {"small": 1, "medium": 1, "large": 1}
+    assert {name: score.map50 for name, score in scores.items()} == pytest.approx({"small": 0, "medium": 1, "large": 0})
+
+
+def test_a_size_without_boxes_has_no_score(make_dataset):
+    dataset = read_coco(*make_dataset(1, [(0, 1, 5.0, 5.0, 20.0, 20.0)]))
+    found = Detections(np.array([[5, 5, 25, 25]], np.float32), np.ones(1, np.float32), np.array([0]))
+    scores = map50_by_area(dataset, [found], CATEGORY_IDS)
+    assert scores["small"].map50 == pytest.approx(1)
+    assert scores["large"] == AreaScore(0, None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_of_one_size_alone_score_as_all_boxes_do(make_dataset, seed: int):
+    rng = np.random.default_rng(seed)
+    boxes = [(photo, c, x, y, 40 + w % 40, 40 + h % 40) for photo, c, x, y, w, h in random_boxes(rng)]
+    dataset = read_coco(*make_dataset(PHOTOS, boxes))
+    # All detections are of medium size too, or they would count for all areas alone.
+    answers = [
+        Detections(found.boxes[keep], found.scores[keep], found.labels[keep])
+        for found in noisy_answers(boxes, rng)
+        for sides in [found.boxes[:, 2:] - found.boxes[:, :2]]
+        for keep in [(sides.prod(1) > 32**2) & (sides.prod(1) < 96**2) & (sides > 0).all(1)]
+    ]
+    medium = map50_by_area(dataset, answers, CATEGORY_IDS)["medium"]
+    assert medium.boxes == len(boxes)
+    assert medium.map50 == pytest.approx(score_detections(dataset, answers, CATEGORY_IDS).map50)

@@ -1,0 +1,99 @@
+"""Reads detection data sets in Pascal VOC's format: JPEGImages, Annotations (XML) and lists in ImageSets/Main."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import ParseError, parse
+
+from edgedet_evaluation.coco import CocoDataset, CocoPhoto
+from edgedet_evaluation.errors import DataMissing, DataUnreadable
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+
+
+def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | None = None) -> CocoDataset:
+    """The photos of the list ImageSets/Main/`split`.txt, as COCO would hold them.
+
+    Categories are numbered from 1 in the order of `labels`; without them, all names that occur, sorted. Boxes without
+    area are left out, difficult ones are crowds (not counted). Pixels of VOC are counted from 1, both ends included.
+
+    Raises:
+        DataMissing: the list, or a photo or an annotation that it names.
+        DataUnreadable: an annotation that is not VOC's XML, or a label that is none of `labels`.
+    """
+    listed = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not listed.is_file():
+        raise DataMissing(f"no list of photos at {listed}")
+    try:
+        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
+    if not stems:
+        raise DataUnreadable(f"{listed} names no photo")
+    photos = [CocoPhoto(number, _photo(folder, stem, listed)) for number, stem in enumerate(stems, start=1)]
+    files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
+    found = [_objects(file, listed) for file in files]
+    names = tuple(labels) or tuple(sorted({label for objects in found for label, _, _ in objects}))
+    number = {label: place for place, label in enumerate(names, start=1)}
+    rows: list[dict[str, Any]] = []
+    for photo, objects, file in zip(photos, found, files, strict=True):
+        for label, (x1, y1, x2, y2), difficult in objects:
+            if label not in number:
+                raise DataUnreadable(f"{file}: label {label!r} is none of {', '.join(names)}")
+            width, height = x2 - (x1 - 1), y2 - (y1 - 1)
+            if x2 <= x1 or y2 <= y1:
+                continue
+            box = [x1 - 1, y1 - 1, width, height]
+            rows.append(
+                {"id": len(rows) + 1, "image_id": photo.id, "category_id": number[label], "bbox": box,
+                 "area": width * height, "iscrowd": int(difficult)}
+            )  # fmt: skip
+    if not rows:
+        raise DataUnreadable(f"{listed} names photos without a single box")
+    content = {
+        "images": [{"id": photo.id, "file_name": photo.file.name} for photo in photos],
+        "categories": [{"id": place, "name": label} for label, place in number.items()],
+        "annotations": rows,
+    }
+    categories = tuple((place, label) for label, place in number.items())
+    return CocoDataset(name or f"{folder.name} {split}", tuple(photos), categories, content, _sha256(photos, files))
+
+
+def _photo(folder: Path, stem: str, listed: Path) -> Path:
+    for suffix in _SUFFIXES:
+        file = folder / "JPEGImages" / f"{stem}{suffix}"
+        if file.is_file():
+            return file
+    raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
+
+
+def _objects(file: Path, listed: Path) -> list[tuple[str, tuple[float, float, float, float], bool]]:
+    """Label, corners as written, and whether it is marked difficult."""
+    if not file.is_file():
+        raise DataMissing(f"{listed.name} lists {file.stem}, which has no annotation at {file}")
+    try:
+        return [_object(item) for item in parse(file).getroot().iter("object")]
+    except (ParseError, DefusedXmlException, ValueError) as error:
+        raise DataUnreadable(f"{file} is not an annotation of Pascal VOC: {error}") from error
+
+
+def _object(item: Element) -> tuple[str, tuple[float, float, float, float], bool]:
+    name, box = item.findtext("name"), item.find("bndbox")
+    if not name or box is None:
+        raise ValueError("an <object> lacks <name> or <bndbox>")
+    x1, y1, x2, y2 = (float(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax"))
+    if not all(map(math.isfinite, (x1, y1, x2, y2))):
+        raise ValueError(f"a <bndbox> has corners {x1:g}, {y1:g}, {x2:g}, {y2:g}")
+    return name.strip(), (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"
+
+
+def _sha256(photos: Sequence[CocoPhoto], files: Sequence[Path]) -> str:
+    total = hashlib.sha256()
+    for photo, file in zip(photos, files, strict=True):
+        total.update(hashlib.sha256(photo.file.read_bytes()).digest() + hashlib.sha256(file.read_bytes()).digest())
+    return total.hexdigest()
