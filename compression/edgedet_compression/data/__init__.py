@@ -1,0 +1,1 @@
+"""Training data: splits, augmentation and batches, a function of seed, epoch and place alone."""

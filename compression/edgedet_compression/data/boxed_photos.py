@@ -1,0 +1,61 @@
+"""Photos with boxes as training reads them: decoded once, shrunk to the network's size, kept in memory."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from edgedet_evaluation.coco import CocoDataset
+from edgedet_runtime.errors import PhotoRefused
+from edgedet_runtime.photo import decode_photo
+from numpy.typing import NDArray
+
+from edgedet_compression.errors import SourceUnreadable
+from edgedet_compression.progress import Progress, silent
+
+Pixels = NDArray[np.uint8]
+Boxes = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BoxedPhoto:
+    """Pixels uint8 [height, width, 3] RGB, boxes float32 [n, 4] (x1, y1, x2, y2) in them, labels int64 [n]."""
+
+    pixels: Pixels
+    boxes: Boxes
+    labels: NDArray[np.int64]
+
+
+def load_boxed_photos(
+    dataset: CocoDataset, labels: Sequence[str], size: int, progress: Progress = silent
+) -> list[BoxedPhoto]:
+    """All photos of a data set, the longer side shrunk to `size`; crowds and boxes without area are left out.
+
+    Raises:
+        SourceUnreadable: a photo that cannot be decoded, by name.
+        DataMismatch: a label that is no category of the data set.
+    """
+    place = {category: label for label, category in enumerate(dataset.category_ids(labels))}
+    found: dict[int, list[tuple[int, list[float]]]] = {photo.id: [] for photo in dataset.photos}
+    for item in dataset.content["annotations"]:
+        x, y, width, height = item["bbox"]
+        if item["category_id"] in place and not item.get("iscrowd") and width > 0 and height > 0:
+            found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
+    photos = []
+    advance = progress(f"reading {dataset.name}", len(dataset.photos))
+    for photo in dataset.photos:
+        try:
+            pixels = decode_photo(photo.file.read_bytes()).pixels[:, :, :3]
+        except PhotoRefused as error:
+            raise SourceUnreadable(f"{photo.file}: {error}") from error
+        boxes = np.array([box for _, box in found[photo.id]], np.float32).reshape(-1, 4)
+        scale = min(1.0, size / max(pixels.shape[:2]))
+        if scale < 1.0:
+            shape = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+            boxes = boxes * np.array([shape[0] / pixels.shape[1], shape[1] / pixels.shape[0]] * 2, np.float32)
+            pixels = np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA), np.uint8)
+        photos.append(
+            BoxedPhoto(np.ascontiguousarray(pixels), boxes, np.array([k for k, _ in found[photo.id]], np.int64))
+        )
+        advance()
+    return photos

@@ -1,0 +1,190 @@
+"""A classification data set of a recipe: its splits, networks for it, tasks, scores, calibration inputs."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgedet_evaluation.answering import as_photo
+from edgedet_evaluation.cifar10 import LabeledImages
+from edgedet_evaluation.intervals import RESAMPLES
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.manifest import InputSpec, Metric
+from numpy.typing import NDArray
+from torch import nn
+
+from edgedet_compression.accuracy import Measured, classification_metrics
+from edgedet_compression.data.image_augmentation import ImageAugmentation
+from edgedet_compression.data.labeled_images import (
+    CIFAR10_NORMALIZATION,
+    IMAGENET_NORMALIZATION,
+    MNIST_NORMALIZATION,
+    ImageSet,
+    read_cifar10,
+    read_image_folder,
+    read_mnist,
+)
+from edgedet_compression.data.score import Score
+from edgedet_compression.data.splits import hold_out, hold_out_by_label
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.known_models import CalibrationSet
+from edgedet_compression.networks.lenet import LeNet
+from edgedet_compression.networks.resnet import resnet20, resnet32, resnet56
+from edgedet_compression.networks.vgg import vgg16, vgg19
+from edgedet_compression.progress import Progress, silent
+from edgedet_compression.quantization.input_stem import Normalization
+from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
+from edgedet_compression.training.classification import ClassificationTask, Distillation, predict
+
+_FAMILIES: dict[str, Callable[[int], nn.Module]] = {
+    "vgg16": vgg16,
+    "vgg19": vgg19,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet56": resnet56,
+    "lenet": lambda classes: LeNet(classes=classes),
+}
+_CALIBRATION_IMAGES = 512
+_CHUNK = 100
+"""Resamples drawn at once: 100 of 10,000 images are 8 MB."""
+
+
+@dataclass(frozen=True)
+class ClassificationData:
+    """Opened by `settings`; splits are read when they are needed."""
+
+    settings: DataSettings
+    folder: Path
+    progress: Progress = silent
+
+    @property
+    def normalization(self) -> Normalization:
+        """What the networks read: (pixel/255 - mean)/std."""
+        known = {"cifar10": CIFAR10_NORMALIZATION, "mnist": MNIST_NORMALIZATION}
+        return known.get(self.settings.format, IMAGENET_NORMALIZATION)
+
+    @cached_property
+    def _all_training(self) -> ImageSet:
+        return self._read(self.settings.train)
+
+    @cached_property
+    def _parts(self) -> tuple[ImageSet, ImageSet | None]:
+        """Training and validation."""
+        settings, images = self.settings, self._all_training
+        if settings.validation:
+            return images, self._read(settings.validation)
+        if not settings.hold_out:
+            return images, None
+        kept, held = hold_out_by_label(images.labels.numpy(), settings.hold_out, settings.seed)
+        return images.subset(kept, f"{images.name}, learned"), images.subset(held, f"{images.name}, held out")
+
+    @cached_property
+    def test(self) -> ImageSet:
+        """The test split."""
+        return self._read(self.settings.test)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the network's classes."""
+        return self._all_training.classes
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of a network's input."""
+        rows, columns, channels = self._all_training.images.shape[1:]
+        return channels, rows, columns
+
+    def fingerprint(self) -> str:
+        """A hash over the images and labels of training and validation."""
+        total = hashlib.sha256(self._all_training.images.numpy().tobytes())
+        total.update(self._all_training.labels.numpy().tobytes())
+        if self.settings.validation:
+            total.update(self._read(self.settings.validation).images.numpy().tobytes())
+        return total.hexdigest()
+
+    def fresh(self, settings: NetworkSettings, seed: int) -> nn.Module:
+        """A network for these classes.
+
+        Raises:
+            BuildRefused: the family is one of detectors.
+        """
+        if settings.family not in _FAMILIES:
+            raise BuildRefused(f"{settings.family} needs boxes: data.format coco or voc, not {self.settings.format}")
+        torch.manual_seed(seed)
+        return _FAMILIES[settings.family](len(self.labels))
+
+    def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> ClassificationTask:
+        """What the stage learns."""
+        learned, validation = self._parts
+        return ClassificationTask(
+            learned=self._all_training if stage.all_data else learned,
+            validation=None if stage.all_data else validation,
+            normalization=self.normalization,
+            batch_size=stage.schedule.batch,
+            seed=stage.schedule.seed,
+            augmentation=ImageAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
+            label_smoothing=stage.schedule.label_smoothing,
+            distill=_distillation(stage, teacher),
+            dtype=stage.schedule.dtype,
+        )
+
+    def score(self, network: nn.Module) -> list[Score]:
+        """top-1 on the test split, which nothing else reads."""
+        answers = predict(network, self.test, self.normalization)
+        right = (answers == self.test.labels).numpy()
+        return [Score("top1", float(right.mean()), _replicates(right), len(right))]
+
+    def input_spec(self, size: int | None) -> InputSpec:
+        """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
+        channels, rows, columns = self.image_shape
+        return InputSpec(
+            name="image",
+            height=size or rows,
+            width=size or columns,
+            channels=1 if channels == 1 else 4,
+            resize="plain",
+            filter="area",
+        )
+
+    def calibration(self, spec: InputSpec) -> CalibrationSet:
+        """Training images as the package reads them."""
+        learned = self._parts[0]
+        chosen = hold_out(len(learned), min(_CALIBRATION_IMAGES, len(learned) - 1), self.settings.seed)[1]
+        photos = [to_input(as_photo(image), spec)[0] for image in _in_color(learned.subset(chosen, learned.name))]
+        return CalibrationSet(photos, f"{learned.name}, {len(chosen)} images, sha256 of all {self.fingerprint()}")
+
+    def accuracy(self, measured: Measured) -> list[Metric]:
+        """Of a package, on the test split."""
+        test = self.test
+        return classification_metrics(LabeledImages(test.name, _in_color(test), test.labels.numpy()), measured)
+
+    def _read(self, split: str) -> ImageSet:
+        if self.settings.format == "folders":
+            classes = self.settings.labels or None
+            return read_image_folder(self.folder / split, self.settings.size, classes)
+        if split not in {"train", "test"}:
+            raise BuildRefused(f"{self.settings.format} has the splits train and test, not {split!r}")
+        reader = read_cifar10 if self.settings.format == "cifar10" else read_mnist
+        return reader(self.folder, "train" if split == "train" else "test")
+
+
+def _in_color(images: ImageSet) -> NDArray[np.uint8]:
+    """uint8 [n, height, width, 3]; gray three times."""
+    pixels: NDArray[np.uint8] = images.images.numpy()
+    return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
+
+
+def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> Distillation | None:
+    if teacher is None or stage.distillation is None:
+        return None
+    return Distillation(teacher, stage.distillation.temperature, stage.distillation.weight, stage.schedule.dtype)
+
+
+def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Shares right in resamples of the photos, the same resamples for every network."""
+    rng, count = np.random.default_rng(0), len(right)
+    draws = [rng.integers(count, size=(_CHUNK, count), dtype=np.int32) for _ in range(RESAMPLES // _CHUNK)]
+    return np.concatenate([right[drawn].mean(axis=1) for drawn in draws])

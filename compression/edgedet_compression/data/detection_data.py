@@ -1,0 +1,179 @@
+"""A detection data set of a recipe: its splits, networks for it, tasks, scores, calibration inputs."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from edgedet_evaluation.coco import CocoDataset, read_coco
+from edgedet_evaluation.intervals import bootstrap_weights
+from edgedet_evaluation.voc import read_voc
+from edgedet_runtime.manifest import InputSpec, Metric
+from numpy.typing import NDArray
+from torch import nn
+
+from edgedet_compression.accuracy import Measured, detection_metrics
+from edgedet_compression.data.boxed_photos import load_boxed_photos
+from edgedet_compression.data.detection_augmentation import DetectionAugmentation
+from edgedet_compression.data.score import Score
+from edgedet_compression.data.splits import hold_out
+from edgedet_compression.distillation.teacher_heads import TeacherHeads
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.known_models import CalibrationSet
+from edgedet_compression.networks.darknet_module import DarknetModule
+from edgedet_compression.networks.yolov3 import ANCHORS, TINY_ANCHORS, YOLOv3, YOLOv3Tiny
+from edgedet_compression.photo_folder import read_inputs
+from edgedet_compression.progress import Progress, silent
+from edgedet_compression.quantization.input_stem import Normalization
+from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
+from edgedet_compression.sources import folder_sha256
+from edgedet_compression.training.detection import DetectionTask, ValidationPhotos, score_network
+
+_DESIGNED_FOR = 416
+_YOLO = {"yolov3": (YOLOv3, ANCHORS), "yolov3-tiny": (YOLOv3Tiny, TINY_ANCHORS)}
+_CALIBRATION_PHOTOS = 64
+
+
+@dataclass(frozen=True)
+class DetectionData:
+    """Opened by `settings`; splits are read when they are needed."""
+
+    settings: DataSettings
+    folder: Path
+    progress: Progress = silent
+    normalization = Normalization()
+
+    @cached_property
+    def _all_training(self) -> CocoDataset:
+        return self._read(self.settings.train)
+
+    @cached_property
+    def _parts(self) -> tuple[CocoDataset, CocoDataset | None]:
+        """Training and validation."""
+        settings = self.settings
+        if settings.validation:
+            return self._all_training, self._read(settings.validation)
+        if not settings.hold_out:
+            return self._all_training, None
+        kept, held = hold_out(len(self._all_training.photos), settings.hold_out, settings.seed)
+        return _subset(self._all_training, kept), _subset(self._all_training, held)
+
+    @cached_property
+    def test(self) -> CocoDataset:
+        """The test split."""
+        return self._read(self.settings.test)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Of the network's classes."""
+        return self.settings.labels or tuple(name for _, name in self._all_training.categories)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, rows and columns of a network's input."""
+        return 3, self.settings.size, self.settings.size
+
+    def fingerprint(self) -> str:
+        """A hash over the photos and boxes of training and validation."""
+        validation = self._parts[1]
+        return self._all_training.sha256 + (validation.sha256 if validation else "")
+
+    def fresh(self, settings: NetworkSettings, seed: int) -> nn.Module:
+        """A network for these labels and this size.
+
+        Raises:
+            BuildRefused: the family is one of classifiers.
+        """
+        if settings.family not in _YOLO:
+            raise BuildRefused(f"{settings.family} answers no boxes: for {self.settings.format} take yolov3(-tiny)")
+        family, anchors = _YOLO[settings.family]
+        scale = self.settings.size / _DESIGNED_FOR
+        scaled = settings.anchors or tuple((round(w * scale, 1), round(h * scale, 1)) for w, h in anchors)
+        torch.manual_seed(seed)
+        return family(num_classes=len(self.labels), size=self.settings.size, anchors=scaled)
+
+    def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> DetectionTask:
+        """What the stage learns."""
+        training, validation = self._parts
+        datasets = [training, validation] if stage.all_data and validation is not None else [training]
+        size = self.settings.size
+        photos = [photo for part in datasets for photo in load_boxed_photos(part, self.labels, size, self.progress)]
+        return DetectionTask(
+            photos=photos,
+            validation=None if stage.all_data or validation is None else self.validation_photos(),
+            batch_size=stage.schedule.batch,
+            size=size,
+            seed=stage.schedule.seed,
+            augmentation=DetectionAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
+            epochs=stage.schedule.epochs,
+            distill=_distillation(stage, teacher),
+        )
+
+    def score(self, network: nn.Module) -> list[Score]:
+        """mAP50 and mAP50-95 on the test split, which nothing else reads."""
+        assert isinstance(network, DarknetModule)
+        photos = ValidationPhotos.read(self.test, self.labels, self.settings.size)
+        found = score_network(network, photos)
+        replicates = found.resampled(bootstrap_weights(len(self.test.photos)))
+        values = (found.map50, found.map50_95)
+        return [
+            Score(name, value, draws, len(self.test.photos))
+            for name, value, draws in zip(("mAP50", "mAP50-95"), values, replicates, strict=True)
+        ]
+
+    def input_spec(self, size: int | None) -> InputSpec:
+        """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
+        side = size or self.settings.size
+        return InputSpec(name="image", height=side, width=side, channels=4)
+
+    def calibration(self, spec: InputSpec) -> CalibrationSet:
+        """Training photos as the package reads them."""
+        training = self._parts[0]
+        files = [photo.file for photo in training.photos[:_CALIBRATION_PHOTOS]]
+        name = f"{training.name}, {len(files)} photos, sha256 {folder_sha256(files)}"
+        return CalibrationSet(read_inputs(files, spec), name)
+
+    def accuracy(self, measured: Measured) -> list[Metric]:
+        """Of a package, on the test split."""
+        return detection_metrics(self.test, measured)
+
+    def validation_photos(self) -> ValidationPhotos:
+        """The validation split as networks read it.
+
+        Raises:
+            BuildRefused: there is none.
+        """
+        validation = self._parts[1]
+        if validation is None:
+            raise BuildRefused("data: give validation (the name of a split) or hold_out (a number of photos)")
+        return ValidationPhotos.read(validation, self.labels, self.settings.size)
+
+    def some_test_photos(self, count: int) -> CocoDataset:
+        """The first photos of the test split, to look at."""
+        return _subset(self.test, np.arange(min(count, len(self.test.photos))))
+
+    def _read(self, split: str) -> CocoDataset:
+        name = f"{self.folder.name}/{split}"
+        if self.settings.format == "voc":
+            return read_voc(self.folder, split, self.settings.labels, name)
+        return read_coco(self.folder / "annotations" / f"instances_{split}.json", self.folder / split, name)
+
+
+def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherHeads | None:
+    if teacher is None or stage.distillation is None:
+        return None
+    assert isinstance(teacher, DarknetModule)
+    return TeacherHeads(teacher, stage.distillation.weight, stage.schedule.dtype)
+
+
+def _subset(dataset: CocoDataset, places: NDArray[np.int64]) -> CocoDataset:
+    """The photos at these places, and their boxes."""
+    photos = tuple(dataset.photos[place] for place in places)
+    ids = {photo.id for photo in photos}
+    content = {
+        **dataset.content,
+        "images": [image for image in dataset.content["images"] if image["id"] in ids],
+        "annotations": [item for item in dataset.content["annotations"] if item["image_id"] in ids],
+    }
+    return replace(dataset, photos=photos, content=content)

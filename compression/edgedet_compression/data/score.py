@@ -1,0 +1,26 @@
+"""Accuracy of a network with what a paired comparison needs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from edgedet_evaluation.intervals import Estimate, bootstrap_interval
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Score:
+    """A figure (0…1) and its bootstrap replicates [r]; those of two networks on the same photos are paired."""
+
+    figure: str
+    value: float
+    replicates: NDArray[np.float64]
+    photos: int
+
+    @property
+    def estimate(self) -> Estimate:
+        """With its 95 % interval."""
+        return bootstrap_interval(self.value, self.replicates)
+
+    def minus(self, other: "Score") -> Estimate:
+        """The paired difference."""
+        return bootstrap_interval(self.value - other.value, self.replicates - other.replicates)

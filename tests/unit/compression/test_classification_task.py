@@ -1,0 +1,147 @@
+"""Classification as a task: batches, losses, accuracy."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from edgedet_compression.data.image_augmentation import UNCHANGED, ImageAugmentation
+from edgedet_compression.data.labeled_images import CIFAR10_NORMALIZATION, ImageSet
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.training.classification import (
+    ClassificationTask,
+    Distillation,
+    softened_divergence,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+
+pytestmark = pytest.mark.needs_torch
+
+ALL = ImageAugmentation(flip="alternating", translate=3, cutout=4, brightness=0.2, contrast=0.2, saturation=0.2)
+
+
+def image_set(count: int) -> ImageSet:
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.integers(0, 256, (count, 16, 16, 3), np.uint8))
+    return ImageSet("toys", images, torch.from_numpy(rng.integers(0, 5, count)), tuple("abcde"))
+
+
+@pytest.fixture
+def task() -> ClassificationTask:
+    return ClassificationTask(image_set(70), image_set(33), CIFAR10_NORMALIZATION, 16, 0, ALL)
+
+
+class Brightest(nn.Module):
+    """Logits are the means of five columns."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean((1, 2))[:, :5]
+
+
+def test_a_batch_depends_on_epoch_and_step_alone(task: ClassificationTask):
+    first = task.batch(3, 2)
+    for epoch, step in ((0, 0), (5, 3), (3, 1)):
+        task.batch(epoch, step)
+    torch.rand(3)
+    again = replace(task).batch(3, 2)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.labels, again.labels)
+    for other in (task.batch(3, 1), task.batch(2, 2), replace(task, seed=1).batch(3, 2)):
+        assert not torch.equal(first.images, other.images)
+
+
+def test_an_epoch_shows_no_image_twice_and_another_order_every_time(task: ClassificationTask):
+    numbered = replace(task.learned, labels=torch.arange(70))
+    task = replace(task, learned=numbered)
+    epochs = [torch.cat([task.batch(epoch, step).labels for step in range(task.steps)]).tolist() for epoch in range(2)]
+    assert task.steps == 4
+    for shown in epochs:
+        assert len(set(shown)) == 64
+    assert epochs[0] != epochs[1]
+
+
+def test_images_are_normalized_and_their_channels_last_in_memory(task: ClassificationTask):
+    plain = replace(task, augmentation=UNCHANGED, learned=replace(task.learned, labels=torch.arange(70)))
+    batch = plain.batch(0, 0)
+    wanted = task.learned.images[batch.labels].permute(0, 3, 1, 2).double() / 255
+    mean, std = (
+        torch.tensor(numbers).view(1, 3, 1, 1) for numbers in (CIFAR10_NORMALIZATION.mean, CIFAR10_NORMALIZATION.std)
+    )
+    torch.testing.assert_close(batch.images.double(), (wanted - mean) / std, atol=1e-5, rtol=0)
+    for made in (batch, task.batch(0, 0)):
+        assert made.images.dtype == torch.float32
+        assert made.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_accuracy_is_the_share_of_right_answers(task: ClassificationTask):
+    images = torch.zeros(600, 16, 16, 3, dtype=torch.uint8)  # more than are looked at in one go
+    images[torch.arange(600), :, torch.arange(600) % 5] = 200
+    labels = torch.arange(600) % 5
+    labels[:30] = 4 - labels[:30]  # of five, the third stays right
+    task = replace(task, validation=ImageSet("toys", images, labels, tuple("abcde")))
+    assert task.evaluate(Brightest()) == {"top1": 1 - 24 / 600}
+    assert replace(task, dtype=torch.bfloat16).evaluate(Brightest()) == {"top1": 1 - 24 / 600}
+
+
+def test_label_smoothing_mixes_the_label_with_all(task: ClassificationTask):
+    batch = task.batch(0, 0)
+    logs = Brightest()(batch.images).log_softmax(1)
+    wanted = -(0.8 * logs.gather(1, batch.labels[:, None])[:, 0] + 0.2 * logs.mean(1)).mean()
+    torch.testing.assert_close(replace(task, label_smoothing=0.2).loss(Brightest(), batch)["loss"], wanted)
+
+
+def test_distillation_is_weighed_against_the_labels(task: ClassificationTask):
+    batch = task.batch(0, 0)
+    teacher = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)).eval()
+    parts = replace(task, distill=Distillation(teacher, 4.0, 0.75)).loss(Brightest(), batch)
+    assert torch.equal(parts["cross_entropy"], task.loss(Brightest(), batch)["loss"])
+    torch.testing.assert_close(parts["loss"], 0.25 * parts["cross_entropy"] + 0.75 * parts["distill"])
+    parts["loss"].requires_grad_().backward()
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.5, 20))
+def test_the_softened_divergence_is_hintons_and_zero_for_equals(seed: int, temperature: float):
+    student, teacher = 3 * torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    p, q = (teacher / temperature).softmax(1), (student / temperature).softmax(1)
+    wanted = temperature**2 * (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(softened_divergence(student, teacher, temperature), wanted)
+    assert float(softened_divergence(teacher + 1, teacher, temperature)) == pytest.approx(0, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 2**31))
+def test_at_a_high_temperature_gradients_approach_those_of_matched_logits(seed: int):
+    """Hinton et al. 2015, equation 4: T²·∂KL/∂z → (z - v)/N for logits of zero mean."""
+    logits, taught = torch.randn(2, 1, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    logits, taught = (logits - logits.mean()).requires_grad_(), taught - taught.mean()
+    softened_divergence(logits, taught, 1e4).backward()
+    torch.testing.assert_close(logits.grad, (logits.detach() - taught) / 6, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("batch_size", [0, 71])
+def test_a_batch_larger_than_the_data_set_is_refused(task: ClassificationTask, batch_size: int):
+    with pytest.raises(BuildRefused, match=f"batch = {batch_size}: toys has 70 images"):
+        replace(task, batch_size=batch_size)
+
+
+def test_a_network_learns_what_can_be_learned(task: ClassificationTask):
+    images = torch.zeros(64, 16, 16, 3, dtype=torch.uint8)
+    labels = torch.arange(64) % 3
+    images[torch.arange(64), :, :, labels] = 255
+    colors = ImageSet("colors", images, labels, tuple("rgb"))
+    task = ClassificationTask(colors, colors, CIFAR10_NORMALIZATION, 16, 0, ALL)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(network.parameters(), 0.5)
+    for epoch in range(20):
+        for step in range(task.steps):
+            optimizer.zero_grad()
+            task.loss(network, task.batch(epoch, step))["loss"].backward()
+            optimizer.step()
+    assert task.evaluate(network) == {"top1": 1.0}
+    assert functional.cross_entropy(network(task.batch(0, 0).images), task.batch(0, 0).labels) < 0.5

@@ -1,0 +1,68 @@
+"""Labeled images out of folders of photos; broken ones are named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from edgedet_compression.data.labeled_images import read_image_folder
+from edgedet_compression.errors import BuildRefused, SourceMissing, SourceUnreadable
+from edgedet_evaluation.errors import DataMismatch, DataMissing
+from PIL import Image
+
+pytestmark = pytest.mark.needs_torch
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two photos of class "red", one of "blue", and a folder without photos."""
+    for name, color in (("red/1.png", (255, 0, 0)), ("red/2.png", (255, 0, 0)), ("blue/1.png", (0, 0, 255))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (40, 30), color).save(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "read.me").write_text("nothing")
+    return tmp_path
+
+
+def test_classes_are_the_folders_by_name(folder: Path):
+    found = read_image_folder(folder, 16)
+    assert found.classes == ("blue", "red")
+    assert found.labels.tolist() == [0, 1, 1]
+    assert found.images.shape == (3, 16, 16, 3)
+    assert found.images.dtype == torch.uint8
+    assert found.images[0, 3, 3].tolist() == [0, 0, 255]
+    assert len(found) == 3
+
+
+def test_classes_may_be_given_in_another_order(folder: Path):
+    assert read_image_folder(folder, 16, ("red", "blue")).labels.tolist() == [1, 0, 0]
+    with pytest.raises(DataMismatch, match="blue is none of the package's labels"):
+        read_image_folder(folder, 16, ("red", "green"))
+
+
+def test_a_subset_keeps_images_and_labels_together(folder: Path):
+    found = read_image_folder(folder, 16)
+    part = found.subset(np.array([2, 0]), "part")
+    assert part.name == "part"
+    assert part.labels.tolist() == [1, 0]
+    assert torch.equal(part.images, found.images[[2, 0]])
+
+
+def test_a_broken_photo_is_named(folder: Path):
+    whole = (folder / "red" / "2.png").read_bytes()
+    (folder / "red" / "2.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(SourceUnreadable, match=r"red/2\.png: .*; replace it or take it away"):
+        read_image_folder(folder, 16)
+
+
+def test_one_class_alone_is_refused(folder: Path):
+    (folder / "blue" / "1.png").unlink()
+    with pytest.raises(BuildRefused, match="the class red alone"):
+        read_image_folder(folder, 16)
+
+
+def test_no_folder_and_an_empty_one_are_told(tmp_path: Path):
+    with pytest.raises(SourceMissing, match="nowhere is no folder"):
+        read_image_folder(tmp_path / "nowhere", 16)
+    with pytest.raises(DataMissing, match="no photo LABEL/NAME"):
+        read_image_folder(tmp_path, 16)
