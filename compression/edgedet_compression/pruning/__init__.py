@@ -1,0 +1,1 @@
+"""Pruning: of layers, channels and single weights."""
