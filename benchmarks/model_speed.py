@@ -23,7 +23,7 @@ from typing import Any
 
 import onnxruntime as ort
 from edgedet_compression.float_baseline import FloatNetwork
-from edgedet_compression.recipes import recipe_named
+from edgedet_compression.known_models import recipe_named
 from edgedet_compression.sources import data_folder
 from edgedet_evaluation.intervals import Estimate, median_interval
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend, session_options

@@ -1,8 +1,9 @@
 """Builds packages: read, quantize, verify, measure, and only then put in place."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,11 +24,11 @@ from edgedet_compression.export.package_writer import (
     write_with_metrics,
 )
 from edgedet_compression.float_baseline import Anchors, FloatNetwork
+from edgedet_compression.known_models import CalibrationSet, FloatModel, Recipe
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
-from edgedet_compression.recipes import Recipe
 from edgedet_compression.sources import folder_sha256
 
 NAME_PATTERN: str = Manifest.model_json_schema()["properties"]["name"]["pattern"]
@@ -83,6 +84,24 @@ class OwnNetwork:
     description: str = ""
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A float network with all that its package is made from; photos and input as the network reads them."""
+
+    source: FloatModel
+    input: InputSpec
+    normalization: Normalization
+    calibration: CalibrationSet
+    accuracy: Callable[[Measured], Sequence[Metric]]
+    command: str
+    """What makes it again: stands in the package as its recipe."""
+    description: str
+    license: str
+    seed: int
+    data: tuple[str, ...] = ()
+    """What it was trained on, beside the calibration photos."""
+
+
 def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress = silent) -> Package:
     """Build one of the known models, with its accuracy in the manifest.
 
@@ -91,23 +110,44 @@ def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress 
         GraphUnsupported: the network cannot be quantized.
     """
     target.check()
-    source = recipe.load(data)
-    calibration = recipe.calibration(data, recipe.input, recipe.seed)
-    shape = _yolo_shape(source.anchors, source.labels)
-    network = quantize(source.model, calibration.photos, recipe.normalization, shape, progress)
-    command = f"edgedet-compress build {recipe.name}"
-    provenance = Provenance(
-        recipe=command,
-        data=(f"calibration: {calibration.data}",),
+    trained = Trained(
+        source=recipe.load(data),
+        input=recipe.input,
+        normalization=recipe.normalization,
+        calibration=recipe.calibration(data, recipe.input, recipe.seed),
+        accuracy=partial(recipe.accuracy, data),
+        command=f"edgedet-compress build {recipe.name}",
+        description=recipe.description,
+        license=recipe.license,
         seed=recipe.seed,
+    )
+    return build_trained(trained, target, progress)
+
+
+def build_trained(trained: Trained, target: Target, progress: Progress = silent) -> Package:
+    """Quantize a float network and measure the package beside it; the figures stand in its manifest.
+
+    Raises:
+        BuildRefused: the package cannot be put there.
+        GraphUnsupported: the network cannot be quantized.
+        VerificationFailed: the package computes other codes than the numpy reference.
+    """
+    target.check()
+    source = trained.source
+    shape = _yolo_shape(source.anchors, source.labels)
+    network = quantize(source.model, trained.calibration.photos, trained.normalization, shape, progress)
+    provenance = Provenance(
+        recipe=trained.command,
+        data=(*trained.data, f"calibration: {trained.calibration.data}"),
+        seed=trained.seed,
         parent=source.parent,
         tool_version=version("edgedet"),
     )
-    text = PackageText(target.name, target.version, recipe.description, source.labels, recipe.license, provenance)
+    text = PackageText(target.name, target.version, trained.description, source.labels, trained.license, provenance)
     with staging_folder(target.models) as staging:
-        package = _write_verified(staging / "unmeasured", text, recipe.input, network, source.anchors, progress)
-        baseline = FloatNetwork.load(source.model, recipe.normalization, source.anchors)
-        metrics = recipe.accuracy(data, Measured(package, command, baseline, progress))
+        package = _write_verified(staging / "unmeasured", text, trained.input, network, source.anchors, progress)
+        baseline = FloatNetwork.load(source.model, trained.normalization, source.anchors)
+        metrics = trained.accuracy(Measured(package, trained.command, baseline, progress))
         return install(write_with_metrics(staging / "measured", package, metrics), target.folder, staging)
 
 

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from edgedet_compression.recipes import recipe_named
+from edgedet_compression.known_models import recipe_named
 from edgedet_runtime.package import load_package
 
 pytestmark = pytest.mark.needs_data

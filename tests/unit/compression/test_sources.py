@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
-from edgedet_compression.recipes import recipe_named
+from edgedet_compression.known_models import recipe_named
 from edgedet_compression.sources import YOLOV3_TINY, data_folder, find_fetched, find_weights, source_named
 
 WEIGHTS = YOLOV3_TINY.files[0]

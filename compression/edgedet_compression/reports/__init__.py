@@ -1,0 +1,1 @@
+"""What came out: latencies, the branch report, HTML."""

@@ -1,0 +1,89 @@
+"""Line charts: from curves to the geometry that the report's template draws as SVG."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 460, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+# Okabe & Ito's palette, which people with any color vision can tell apart.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points (x, y) by rising x."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves over the same axes."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A mark on an axis: where, in pixels, and what it says."""
+
+    place: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve in pixels, as SVG's polyline takes it."""
+
+    name: str
+    color: str
+    points: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart in pixels."""
+
+    chart: Chart
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    lines: tuple[Line, ...]
+
+
+def draw(chart: Chart) -> Drawing:
+    """Lay a chart out; its curves hold at least one point in all."""
+    points = [point for curve in chart.curves for point in curve.points]
+    x_ticks, y_ticks = (round_ticks([point[axis] for point in points]) for axis in (0, 1))
+    across = _scale(x_ticks, LEFT, WIDTH - RIGHT)
+    down = _scale(y_ticks, HEIGHT - BOTTOM, TOP)
+    lines = [
+        Line(
+            curve.name, COLORS[place % len(COLORS)], " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in curve.points)
+        )
+        for place, curve in enumerate(chart.curves)
+    ]
+    return Drawing(
+        chart,
+        tuple(Tick(across(x), f"{x:g}") for x in x_ticks),
+        tuple(Tick(down(y), f"{y:g}") for y in y_ticks),
+        tuple(lines),
+    )
+
+
+def round_ticks(values: list[float], most: int = 6) -> list[float]:
+    """Round numbers at equal distances from at or below the smallest value to at or above the largest."""
+    low, high = min(values), max(values)
+    rough = (high - low) / (most - 1) or abs(high) or 1.0
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * (1 - 1e-9))
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
+
+
+def _scale(ticks: list[float], start: float, end: float) -> Callable[[float], float]:
+    return lambda value: start + (end - start) * (value - ticks[0]) / (ticks[-1] - ticks[0])

@@ -1,0 +1,152 @@
+"""The HTML report: one file that needs nothing else, with all that it was given, escaped and small."""
+
+import dataclasses
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgedet_compression.reports.chart import Chart, Curve, draw, round_ticks
+from edgedet_compression.reports.html_report import (
+    Accuracy,
+    LayerChannels,
+    PhotoPair,
+    ReportContent,
+    Variant,
+    count,
+    points,
+    size,
+    write_report,
+)
+from edgedet_compression.reports.latency import Latency
+from edgedet_evaluation.intervals import Estimate
+from edgedet_runtime.detection import Detections
+from edgedet_runtime.photo import decode_photo
+from hypothesis import given
+from hypothesis import strategies as st
+
+_VOID = {"meta", "link", "br", "img", "hr", "input"}
+BOX = Detections(np.array([[30, 40, 200, 240]], np.float32), np.array([0.87], np.float32), np.array([1]))
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+
+
+def content(photos: list[Path]) -> ReportContent:
+    latency = Latency(Estimate(12.5, 12.0, 13.0), Estimate(11.9, 11.5, 12.3), 80.0)
+    accuracy = Accuracy("mAP50", Estimate(0.9012, 0.88, 0.92))
+    pruned = dataclasses.replace(accuracy, minus_first=Estimate(-0.0071, -0.0165, 0.0025))
+    curve = Curve("teacher", tuple((epoch, 1 / epoch) for epoch in range(1, 61)))
+    pixels = [np.ascontiguousarray(decode_photo(photo.read_bytes()).pixels[:, :, :3]) for photo in photos]
+    return ReportContent(
+        title="Cells <script>alert(1)</script>",
+        summary="Pruned & quantized",
+        steps=("train", "prune"),
+        data="bccd/test, 72 photos",
+        command="edgedet-compress run cells",
+        variants=(
+            Variant("fp32", (accuracy,), 61_523_734, 0.0, 32_700_000_000, 246_800_000),
+            Variant("int8", (pruned,), 7_680_000, 0.96, 8_900_000_000, 7_950_000, latency),
+        ),
+        charts=(Chart("Loss", "epoch", "loss", (curve,)),),
+        photos=tuple(PhotoPair(each, BOX, NOTHING) for each in pixels),
+        labels=("<ant>", "<bee>"),
+        layers=(LayerChannels("conv0", 32, 24), LayerChannels("conv1", 64, 16)),
+    )
+
+
+@pytest.fixture
+def html(tmp_path: Path, sample_photos: list[Path]) -> str:
+    write_report(content(sample_photos), tmp_path / "report.html")
+    return (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+class _Balance(HTMLParser):
+    """Checks that every element that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_it_opens_offline(html: str):
+    assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", html)
+    assert "<script" not in html
+    assert "@import" not in html
+    assert "url(" not in html
+
+
+def test_every_element_is_closed(html: str):
+    parser = _Balance()
+    parser.feed(html)
+    assert parser.open == []
+
+
+def test_text_of_others_is_escaped(html: str):
+    assert "Cells &lt;script&gt;" in html
+    assert "Pruned &amp; quantized" in html
+    assert "&lt;bee&gt; 87" in html
+
+
+def test_it_holds_what_it_was_given(html: str):
+    for text in ("90.12", "−0.71 (−1.65 … +0.25)", "61.52 M", "246.80 MB", "96.00 %", "11.90 ×", "80 images", "÷ 8.01"):
+        assert text in html, text
+    assert "75 %" in html
+    assert "width: 25.0%" in html
+    assert html.count("<polyline") == 1
+
+
+def test_photos_are_small_and_stored_once(html: str, sample_photos: list[Path]):
+    assert html.count("data:image/jpeg") == len(sample_photos)
+    assert html.count('<use href="#photo-') == len(sample_photos)
+    assert len(html.encode()) < 2e6
+
+
+def test_what_is_empty_is_left_out(tmp_path: Path):
+    full = content([])
+    bare = dataclasses.replace(full, variants=full.variants[:1], charts=(), layers=())
+    write_report(bare, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for heading in ("Training", "Before and after", "Channels kept"):
+        assert heading not in html
+    assert 'class="tiles"' not in html
+
+
+@given(st.lists(st.floats(-1e6, 1e6).map(lambda value: round(value, 6)), min_size=1, max_size=20))
+def test_ticks_surround_all_values_and_are_few(values: list[float]):
+    ticks = round_ticks(values)
+    slack = 1e-6 * (ticks[1] - ticks[0])
+    assert ticks[0] <= min(values) + slack
+    assert ticks[-1] >= max(values) - slack
+    assert 2 <= len(ticks) <= 8
+    assert ticks == sorted(set(ticks))
+
+
+def test_a_chart_of_one_point_is_drawn():
+    drawing = draw(Chart("one", "x", "y", (Curve("a", ((1.0, 0.0),)),)))
+    assert re.fullmatch(r"[\d.]+,[\d.]+", drawing.lines[0].points)
+
+
+@pytest.mark.parametrize(
+    ("shown", "wanted"),
+    [
+        (count(14_987_722), "14.99 M"),
+        (count(32.7e9), "32.7 G"),
+        (count(950), "950"),
+        (size(7_950_000), "7.95 MB"),
+        (size(44_426), "44.4 kB"),
+        (points(-0.0021), "−0.21"),
+        (points(0.001), "+0.10"),
+    ],
+)
+def test_numbers_read_well(shown: str, wanted: str):
+    assert shown == wanted
