@@ -11,7 +11,7 @@ def main() -> None:
     # clean up yet.
     on_interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
-        from edgedet_compression.commands import app  # noqa: PLC0415 - what it imports may be missing
+        from edgedet_compression.run_commands import app  # noqa: PLC0415 - what it imports may be missing
     except ModuleNotFoundError as error:
         sys.exit(f"edgedet-compress needs {error.name}: pip install '.[compression]' in a clone of EdgeDet")
     signal.signal(signal.SIGINT, on_interrupt)

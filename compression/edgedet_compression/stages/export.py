@@ -1,0 +1,38 @@
+"""The stage `export`: an int8 package of a network, its accuracy on the test split beside fp32."""
+
+import numpy as np
+
+from edgedet_compression.building import Target, Trained, build_trained
+from edgedet_compression.export.torch_onnx import float_model
+from edgedet_compression.recipe import ExportStage
+from edgedet_compression.stages.context import Context, Figures
+
+
+def export(stage: ExportStage, context: Context) -> Figures:
+    """Write the package below the models folder; a version that is there from an earlier run is replaced."""
+    network, data = context.network(stage.start), context.data
+    spec = data.input_spec(stage.size)
+    calibration = data.calibration(spec)
+    channels = 1 if spec.channels == 1 else 3
+    parent = f"{context.recipe.name}/{stage.start}"
+    shape = (channels, spec.height, spec.width)
+    first = (np.moveaxis(calibration.photos[0][..., :channels], 3, 1) / 255).astype(np.float32)
+    trained = Trained(
+        source=float_model(network, data.labels, shape, parent, [first]),
+        input=spec,
+        normalization=data.normalization,
+        calibration=calibration,
+        accuracy=data.accuracy,
+        command=f"edgedet-compress run {context.recipe.name} --until {stage.name}",
+        description=stage.description,
+        license=stage.license,
+        seed=0,
+        data=(f"training: {context.recipe.data.folder}, sha256 {data.fingerprint()}",),
+    )
+    package = build_trained(trained, Target(context.models, stage.package, replace=True), context.progress)
+    return {
+        "package": str(package.folder),
+        "digest": package.digest,
+        "model_bytes": package.path("model.onnx").stat().st_size,
+        "metrics": [metric.model_dump(mode="json") for metric in package.manifest.metrics],
+    }

@@ -1,0 +1,42 @@
+"""The stage `train`: a fresh network, or one of an earlier stage further, with what its recipe adds."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
+from edgedet_compression.pruning.sparsity import gamma_penalty
+from edgedet_compression.recipe import TrainStage
+from edgedet_compression.runs import NETWORK
+from edgedet_compression.stages.context import Context, Figures
+from edgedet_compression.training.loop import Methods, train
+
+
+def train_network(stage: TrainStage, context: Context) -> Figures:
+    """Train, write the network; figures are the log's last line and the size."""
+    network = _start(stage, context)
+    teacher = context.network(stage.distillation.teacher) if stage.distillation else None
+    if teacher is not None:
+        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    task = context.data.task(stage, teacher)
+    methods = Methods(penalty=_penalty(stage))
+    log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)
+    save_network(network, context.folder.path / NETWORK)
+    return {
+        "precision": str(stage.schedule.dtype).removeprefix("torch."),
+        "parameters": parameter_count(network),
+        "bytes": state_bytes(network),
+        "log": log,
+    }
+
+
+def _start(stage: TrainStage, context: Context) -> nn.Module:
+    if stage.network is not None:
+        return context.data.fresh(stage.network, stage.schedule.seed)
+    assert stage.start is not None
+    return context.network(stage.start)
+
+
+def _penalty(stage: TrainStage) -> Callable[[nn.Module], Tensor] | None:
+    return gamma_penalty(stage.gamma_l1, stage.gamma_l2) if stage.gamma_l1 or stage.gamma_l2 else None

@@ -1,0 +1,73 @@
+"""Recipes: every choice in one file, and errors that name the field."""
+
+from pathlib import Path
+
+import pytest
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text, references
+
+pytestmark = pytest.mark.needs_torch
+
+SMALL = """
+name = "small"
+description = "A network for a test."
+[data]
+format = "folders"
+folder = "photos"
+[[stages]]
+name = "first"
+kind = "train"
+network = { family = "vgg16" }
+schedule = { epochs = 1, batch = 2, lr = 0.1 }
+[[stages]]
+name = "second"
+kind = "train"
+start = "first"
+schedule = { epochs = 1, batch = 2, lr = 0.1 }
+"""
+
+
+def written(folder: Path, text: str) -> str:
+    file = folder / "recipe.toml"
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def test_every_recipe_that_comes_along_is_complete() -> None:
+    assert recipe_names()
+    for name in recipe_names():
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert recipe_text(name).startswith("#"), "a recipe begins with what it is for and its budget"
+
+
+def test_stages_read_what_came_before(tmp_path: Path) -> None:
+    recipe = load_recipe(written(tmp_path, SMALL))
+    assert references(recipe.stage("second")) == ("first",)
+    with pytest.raises(BuildRefused, match="no stage 'third'; there are: first, second"):
+        recipe.stage("third")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs = 1, batch", "epoch = 1, batch", "stages.0.train.schedule.epochs"),
+        ('start = "first"', 'start = "third"', "'third' is no earlier stage"),
+        ('name = "second"', 'name = "first"', "two stages are called first"),
+        ('start = "first"', "", "either network .* or start"),
+        ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),
+        ('format = "folders"', 'format = "zip"', "data.format"),
+        ("[data]", "[data", "not TOML"),
+        ("lr = 0.1 }", "lr = 0 }", "lr"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, SMALL.replace(old, new, 1)))
+
+
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(BuildRefused, match="yolov3-bccd"):
+        load_recipe("yolov9")
+    with pytest.raises(BuildRefused, match="No such file"):
+        load_recipe(str(tmp_path / "mine.toml"))

@@ -1,0 +1,138 @@
+"""Run folders and the runner: a stage is done once, and again when what it reads has changed."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.networks.families import load_network
+from edgedet_compression.recipe import Recipe
+from edgedet_compression.runner import Workplace, folders_of, run_recipe
+from edgedet_compression.runs import StageFolder
+from PIL import Image
+
+pytestmark = pytest.mark.needs_torch
+
+RECIPE = """
+name = "toy"
+description = "Squares and stripes."
+[data]
+format = "folders"
+folder = "photos"
+size = 32
+hold_out = 8
+[[stages]]
+name = "dense"
+kind = "train"
+network = { family = "resnet20" }
+schedule = { epochs = 1, batch = 8, lr = 0.05, precision = "fp32" }
+[[stages]]
+name = "sparse"
+kind = "prune-weights"
+start = "dense"
+sparsity = 0.5
+rounds = 2
+tolerance = 1.0
+schedule = { epochs = 1, batch = 8, lr = 0.01, precision = "fp32" }
+[[stages]]
+name = "thin-structure"
+kind = "prune-channels"
+start = "dense"
+parameters = 200_000
+[[stages]]
+name = "thin"
+kind = "train"
+start = "thin-structure"
+all_data = true
+schedule = { epochs = 1, batch = 8, lr = 0.01, precision = "fp32" }
+distillation = { teacher = "dense", weight = 0.5, temperature = 2.0 }
+[[stages]]
+name = "test"
+kind = "evaluate"
+baseline = "dense"
+networks = ["sparse", "thin"]
+[[stages]]
+name = "package"
+kind = "export"
+start = "thin"
+package = "toy-shapes"
+description = "Squares or stripes."
+license = "Apache-2.0"
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A folder of photos of two kinds that are easy to tell apart."""
+    root = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("test", 6)):
+        for label in ("square", "stripes"):
+            folder = root / "data" / "photos" / split / label
+            folder.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
+                if label == "square":
+                    pixels[8:24, 8:24] += 150
+                else:
+                    pixels[::4] += 150
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return Workplace(root / "data", root / "runs", root / "models")
+
+
+def recipe(text: str = RECIPE) -> Recipe:
+    return Recipe.model_validate(tomllib.loads(text))
+
+
+def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
+    done = run_recipe(recipe(), place)
+    assert list(done) == ["dense", "sparse", "thin-structure", "thin", "test", "package"]
+    sparse = done["sparse"].result()
+    assert sparse["sparsity"] == pytest.approx(0.5, abs=0.01)
+    assert [entry["kept"] for entry in sparse["rounds"]] == [True, True]
+    assert sparse["bytes_sparse"] == (done["sparse"].path / "network.sparse").stat().st_size
+    thin = done["thin-structure"].result()
+    assert thin["parameters"] <= 200_000 < thin["parameters_before"]
+    tested = done["test"].result()["networks"]
+    assert tested["dense"]["top1"]["minus baseline"]["value"] == 0
+    assert {name: entry["top1"]["n"] for name, entry in tested.items()} == {"dense": 12, "sparse": 12, "thin": 12}
+    assert (place.models / "toy-shapes" / "1" / "model.onnx").is_file()
+    assert load_network(done["thin"].path / "network.pt") is not None
+
+    written = {name: (folder.path / "result.json").stat().st_mtime_ns for name, folder in done.items()}
+    again = run_recipe(recipe(), place)
+    assert {name: (folder.path / "result.json").stat().st_mtime_ns for name, folder in again.items()} == written
+
+
+def test_a_changed_stage_and_what_reads_it_are_done_again_and_the_old_one_is_kept(place: Workplace) -> None:
+    before = run_recipe(recipe(), place)
+    changed = recipe(RECIPE.replace("parameters = 200_000", "parameters = 190_000"))
+    folders = folders_of(changed, place)
+    assert {name for name, folder in folders.items() if not folder.done} == {"thin-structure", "thin", "test", "package"}
+    done = run_recipe(changed, place, until="thin-structure")
+    assert list(done) == ["dense", "thin-structure"]
+    assert done["thin-structure"].result()["parameters"] <= 190_000
+    aside = list(before["thin-structure"].path.parent.glob("thin-structure.before-*"))
+    assert len(aside) == 1
+    assert json.loads((aside[0] / "result.json").read_text())["inputs"] == before["thin-structure"].inputs
+
+
+def test_a_stage_that_was_cut_off_goes_on_in_its_folder(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "stage", "a" * 64)
+    folder.begin()
+    (folder.path / "checkpoint.pt").write_bytes(b"half")
+    folder.begin()
+    assert (folder.path / "checkpoint.pt").read_bytes() == b"half"
+    assert not folder.done
+    folder.finish({"figure": 1})
+    assert folder.done
+    assert not StageFolder(folder.path, "b" * 64).done
+
+
+def test_data_that_is_not_there_is_named(place: Workplace) -> None:
+    with pytest.raises(SourceMissing, match=r"no folder .*elsewhere"):
+        run_recipe(recipe(RECIPE.replace('folder = "photos"', 'folder = "elsewhere"')), place)
+    with pytest.raises(BuildRefused, match="has no stage 'last'"):
+        run_recipe(recipe(), place, until="last")
