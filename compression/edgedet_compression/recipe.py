@@ -15,6 +15,7 @@ from edgedet_compression.training.schedule import Schedule, Share
 
 _FOLDER = Path(__file__).parent / "recipes"
 Positive = Annotated[float, Field(gt=0)]
+Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
 Augmentation = dict[str, bool | int | float | str]
 """Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
 Reference = str
@@ -30,7 +31,7 @@ class DataSettings(_Strict):
 
     format: Literal["cifar10", "mnist", "folders", "coco", "voc"]
     folder: str
-    """Below the data folder (EDGEDET_DATA), or an absolute path."""
+    """Below the data folder (EDGEDET_DATA) or the cache, or an absolute path."""
     labels: tuple[str, ...] = ()
     """In the order of the network's classes; without them, all that occur, sorted."""
     size: Annotated[int, Field(gt=0)] = 32
@@ -49,7 +50,8 @@ class Distillation(_Strict):
     """What a student learns from, beside the labels."""
 
     teacher: Reference
-    weight: Positive = 1.0
+    weight: Positive
+    """Of a detector's distance to its teacher's heads; of classifiers its share, 0…1, the labels have the rest."""
     temperature: Positive = 1.0
     """Of classifiers (Hinton et al. 2015)."""
 
@@ -109,7 +111,9 @@ class PruneChannelsStage(_Stage):
 
     kind: Literal["prune-channels"]
     start: Reference
-    criterion: Literal["std-prune", "l1-norm", "network-slimming", "random"] = "std-prune"
+    criterion: Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"] = (
+        "std-prune"
+    )
     parameters: Annotated[int, Field(gt=0)]
     """At most this many are left."""
     floor: Share = 0.1
@@ -124,7 +128,7 @@ class PruneWeightsStage(_Stage):
     kind: Literal["prune-weights"]
     start: Reference
     method: Literal["dynamic-percentage", "fixed-threshold", "sigma-multiple", "one-shot"] = "dynamic-percentage"
-    sparsity: Share
+    sparsity: Annotated[float, Field(gt=0, lt=1)]
     rounds: Annotated[int, Field(gt=0)] = 1
     """As planned; only of dynamic-percentage, the others prune once."""
     tolerance: Annotated[float, Field(ge=0)] = 0.005
@@ -135,7 +139,16 @@ class PruneWeightsStage(_Stage):
     """Of the fine-tuning of each round."""
     augmentation: Augmentation = {}
     distillation: None = None
-    all_data: Literal[False] = False
+    all_data: bool = False
+    """Also the photos held out for validation: of a final run, whose rounds go as planned; none is taken back."""
+
+
+class SensitivityStage(_Stage):
+    """Zeros the smallest weights of each layer alone and validates: which layers bear pruning (S0.3)."""
+
+    kind: Literal["sensitivity"]
+    start: Reference
+    sparsities: tuple[Share, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
 
 
 class EvaluateStage(_Stage):
@@ -182,6 +195,7 @@ Stage = Annotated[
     | FreshCopyStage
     | PruneChannelsStage
     | PruneWeightsStage
+    | SensitivityStage
     | EvaluateStage
     | BranchReportStage
     | ExportStage,
@@ -216,16 +230,21 @@ class Recipe(_Strict):
 
     @model_validator(mode="after")
     def _references_go_back(self) -> Self:
-        known: set[str] = set()
+        known, names = set[str](), set[str]()
         for stage in self.stages:
             for reference in references(stage):
                 if "/" not in reference and reference not in known:
-                    raise ValueError(f"stage {stage.name}: {reference!r} is no earlier stage")
+                    raise ValueError(f"stage {stage.name}: {reference!r} is no earlier stage that makes a network")
+            share = stage.distillation.weight if isinstance(stage, TrainStage) and stage.distillation else 0.0
+            if share > 1 and not self.detects:
+                raise ValueError(f"stage {stage.name}: distillation.weight of a classifier is a share, 0…1")
             for wrong in _unknown_augmentation(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
-            if stage.name in known:
+            if stage.name in names:
                 raise ValueError(f"two stages are called {stage.name}")
-            known.add(stage.name)
+            names.add(stage.name)
+            if not isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage | ExportStage):
+                known.add(stage.name)
         return self
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
+_KEPT = "what is done is kept, and the same command goes on from there"
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe by name, or a file NAME.toml.")]
 Runs = Annotated[
     Path | None,
@@ -44,12 +45,12 @@ def recipes(
 
     - edgedet-compress recipes my-detector > mine.toml
     """
-    from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
-
     with faults_told():
+        from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
+
         if name is not None:
             text = recipe_text(name)
-            out.print(Syntax(text, "toml") if out.is_terminal else text, soft_wrap=True, markup=False)
+            out.print(Syntax(text, "toml") if out.is_terminal else text, soft_wrap=True, markup=False, end="")
             return
         table = Table("recipe", "what it does", "stages")
         for known in recipe_names():
@@ -76,10 +77,10 @@ def run(
 
     - edgedet-compress run mine.toml --until student
     """
-    from edgedet_compression.recipe import load_recipe
-    from edgedet_compression.runner import run_recipe
+    with faults_told(_KEPT), bars() as progress:
+        from edgedet_compression.recipe import load_recipe
+        from edgedet_compression.runner import run_recipe
 
-    with faults_told(), bars() as progress:
         done = run_recipe(load_recipe(recipe), _place(data, runs, models, progress), until)
     _show(done)
 
@@ -90,10 +91,10 @@ def resume(recipe: RecipeName, data: Data = None, runs: Runs = None, models: Mod
 
     Example: edgedet-compress resume yolov3-bccd
     """
-    from edgedet_compression.recipe import load_recipe
-    from edgedet_compression.runner import folders_of, run_recipe
+    with faults_told(_KEPT), bars() as progress:
+        from edgedet_compression.recipe import load_recipe
+        from edgedet_compression.runner import folders_of, run_recipe
 
-    with faults_told(), bars() as progress:
         found, place = load_recipe(recipe), _place(data, runs, models, progress)
         if not any(folder.path.is_dir() for folder in folders_of(found, place).values()):
             raise BuildRefused(f"{recipe} was never begun below {place.runs}: edgedet-compress run {recipe}")
@@ -113,10 +114,10 @@ def export(
 
     Example: edgedet-compress export yolov3-bccd package
     """
-    from edgedet_compression.recipe import ExportStage, load_recipe
-    from edgedet_compression.runner import run_recipe
+    with faults_told(_KEPT), bars() as progress:
+        from edgedet_compression.recipe import ExportStage, load_recipe
+        from edgedet_compression.runner import run_recipe
 
-    with faults_told(), bars() as progress:
         found, place = load_recipe(recipe), _place(data, runs, models, progress)
         names = [stage] if stage else [entry.name for entry in found.stages if isinstance(entry, ExportStage)]
         if not names or any(not isinstance(found.stage(name), ExportStage) for name in names):
@@ -139,14 +140,16 @@ def report(
 
     Example: edgedet-compress report yolov3-bccd --to report.html
     """
-    from edgedet_compression.recipe import load_recipe
-    from edgedet_compression.runner import folders_of, open_data
-    from edgedet_compression.stages.report import report_run
-
     with faults_told(), bars() as progress:
+        from edgedet_compression.recipe import load_recipe
+        from edgedet_compression.runner import folders_of, folders_read, open_data
+        from edgedet_compression.stages.report import report_run
+
         found, place = load_recipe(recipe), _place(data, runs, Path("models"), progress)
         target = file or Path(f"{found.name}.html")
-        report_run(found, folders_of(found, place), open_data(found, place), target, progress)
+        folders = folders_of(found, place)
+        known = folders | folders_read(found, folders, place)
+        report_run(found, known, open_data(found, place), target, f"edgedet-compress run {recipe}", progress)
     out.print(f"{target}", soft_wrap=True, highlight=False)
 
 
@@ -154,7 +157,7 @@ def _place(data: Path | None, runs: Path | None, models: Path, progress: Progres
     from edgedet_compression.runner import Workplace
     from edgedet_compression.runs import runs_folder
 
-    return Workplace(data_folder(data), runs_folder(runs), models, progress)
+    return Workplace(data_folder(data) if data else None, runs_folder(runs), models, progress)
 
 
 def _show(done: "dict[str, StageFolder]") -> None:

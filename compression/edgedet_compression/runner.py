@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
+from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import SourceMissing
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import (
@@ -19,27 +22,32 @@ from edgedet_compression.recipe import (
     Recipe,
     Reference,
     RemoveBranchStage,
+    SensitivityStage,
     Stage,
     TrainStage,
     load_recipe,
     references,
 )
 from edgedet_compression.runs import StageFolder, digest
+from edgedet_compression.sources import cache_folder
 from edgedet_compression.stages.branches import report_branches
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.stages.evaluate import evaluate
 from edgedet_compression.stages.export import export
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
+from edgedet_compression.stages.sensitivity import scan_layers
 from edgedet_compression.stages.structure import fresh_copy, remove_branch
 from edgedet_compression.stages.train import train_network
+from edgedet_compression.training.loop import CHECKPOINT
 
 
 @dataclass(frozen=True)
 class Workplace:
     """Folders of a run: data sets, runs, packages; and who watches."""
 
-    data: Path
+    data: Path | None
+    """None: what `edgedet-compress fetch` has put into the cache, and absolute paths."""
     runs: Path
     models: Path
     progress: Progress = silent
@@ -52,29 +60,40 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         CompressionFault: one of its kinds; what was done stays, and the next run goes on from there.
     """
     data = open_data(recipe, place)
-    folders = folders_of(recipe, place)
+    folders = _folders(recipe, data, place)
     done: dict[str, StageFolder] = {}
     for stage in _needed(recipe, until):
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
-            folder.begin()
+            place.progress(f"stage {stage.name} ({stage.kind})", 0)
+            folder.path.mkdir(parents=True, exist_ok=True)
             figures = _STAGES[type(stage)](stage, Context(recipe, data, folder, read, place.models, place.progress))
-            folder.finish({"stage": stage.name, "kind": stage.kind, **figures})
+            folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
+            (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
         done[stage.name] = folder
     return done
 
 
 def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
     """Every stage's folder, done or not."""
-    data = open_data(recipe, place)
-    root = place.runs / f"{recipe.name}-{digest(recipe.data)[:8]}"
+    return _folders(recipe, open_data(recipe, place), place)
+
+
+def _folders(recipe: Recipe, data: OpenData, place: Workplace) -> dict[str, StageFolder]:
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
         read = [_found(reference, folders, place) for reference in references(stage)]
-        inputs = digest(stage, data.fingerprint(), *(folder.inputs for folder in read))
-        folders[stage.name] = StageFolder(root / stage.name, inputs)
+        photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
+        inputs = digest(recipe.data, stage, photos, *(folder.inputs for folder in read))
+        folders[stage.name] = StageFolder(place.runs / recipe.name / f"{stage.name}-{inputs[:8]}", inputs)
     return folders
+
+
+def folders_read(recipe: Recipe, folders: dict[str, StageFolder], place: Workplace) -> dict[Reference, StageFolder]:
+    """The folders of all that the recipe's stages read, those of other recipes among them."""
+    named = dict.fromkeys(reference for stage in recipe.stages for reference in references(stage))
+    return {reference: _found(reference, folders, place) for reference in named}
 
 
 def open_data(recipe: Recipe, place: Workplace) -> OpenData:
@@ -83,11 +102,20 @@ def open_data(recipe: Recipe, place: Workplace) -> OpenData:
     Raises:
         SourceMissing: its folder is not there.
     """
-    folder = place.data / recipe.data.folder
-    if not folder.is_dir():
-        raise SourceMissing(f"recipe {recipe.name}: no folder {folder}: correct EDGEDET_DATA, --data or data.folder")
+    named = Path(recipe.data.folder).expanduser()
+    places = dict.fromkeys(root / named for root in (place.data, cache_folder()) if root is not None)
+    folder = next((each for each in places if each.is_dir()), None)
+    if folder is None:
+        wanted = f"recipe {recipe.name}: no folder {' nor '.join(map(str, places))}"
+        raise SourceMissing(f"{wanted}: {_advice(recipe)}correct EDGEDET_DATA, --data or data.folder")
     kind = DetectionData if recipe.detects else ClassificationData
     return kind(recipe.data, folder, place.progress)
+
+
+def _advice(recipe: Recipe) -> str:
+    """How to get the data sets that can be had for the asking."""
+    known = any(data_set.name == recipe.data.folder for data_set in DATA_SETS)
+    return f"`edgedet-compress fetch {recipe.data.folder}` downloads it; or " if known else ""
 
 
 def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
@@ -102,14 +130,17 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
 
 def _found(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:
     """The folder of a stage of this recipe, or of RECIPE/STAGE."""
-    name, slash, stage = reference.partition("/")
-    return folders_of(load_recipe(name), place)[stage] if slash else folders[name]
+    name, slash, stage = reference.rpartition("/")
+    if not slash:
+        return folders[stage]
+    other = load_recipe(name)
+    return folders_of(other, place)[other.stage(stage).name]
 
 
 def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:
     """The same, done: a stage of another recipe is run as far as needed."""
-    name, slash, stage = reference.partition("/")
-    return run_recipe(load_recipe(name), place, stage)[stage] if slash else folders[name]
+    name, slash, stage = reference.rpartition("/")
+    return run_recipe(load_recipe(name), place, stage)[stage] if slash else folders[stage]
 
 
 _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {
@@ -118,6 +149,7 @@ _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {
     FreshCopyStage: fresh_copy,
     PruneChannelsStage: prune_channels,
     PruneWeightsStage: prune_weights,
+    SensitivityStage: scan_layers,
     EvaluateStage: evaluate,
     BranchReportStage: report_branches,
     ExportStage: export,

@@ -1,8 +1,9 @@
 """Run folders: what each stage of a recipe wrote, and whether it is still what the recipe asks for.
 
-`EDGEDET_RUNS/<recipe>-<hash of its data settings>/<stage>/` holds `network.pt` (stages that make a network), training's
-checkpoint and log, and `result.json`, written last: with it the stage is done. Its hash covers the stage's settings and
-the hashes of all that it read, so a stage is done again when anything before it changed.
+`EDGEDET_RUNS/<recipe>/<stage>-<hash>/` holds `network.pt` (stages that make a network), training's checkpoint and log,
+and `result.json`, written last: with it the stage is done. The hash covers the settings of data and stage (what is left
+at its default does not count, so that a new option changes no old hash), the photos and boxes, and the hashes of all
+that the stage read: a change before it leads to another folder, and the old one stays.
 """
 
 import hashlib
@@ -17,7 +18,7 @@ from torch import nn
 
 from edgedet_compression.networks.families import load_network
 
-NETWORK, RESULT, INPUTS = "network.pt", "result.json", "inputs.json"
+NETWORK, RESULT = "network.pt", "result.json"
 
 
 @dataclass(frozen=True)
@@ -29,26 +30,18 @@ class StageFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the stage ended, on the same inputs."""
-        return (self.path / RESULT).is_file() and self.result()["inputs"] == self.inputs
-
-    def begin(self) -> None:
-        """Make the folder ready: what other inputs left behind is put aside, not lost."""
-        marker = self.path / INPUTS
-        if self.path.is_dir() and (not marker.is_file() or marker.read_text() != self.inputs):
-            aside = self.path.with_name(f"{self.path.name}.before-{self.inputs[:8]}")
-            number = 0
-            while aside.exists():
-                number += 1
-                aside = self.path.with_name(f"{self.path.name}.before-{self.inputs[:8]}-{number}")
-            self.path.rename(aside)
-        self.path.mkdir(parents=True, exist_ok=True)
-        marker.write_text(self.inputs)
+        """Whether the stage ended, and its files are still there."""
+        if not (self.path / RESULT).is_file():
+            return False
+        result = self.result()
+        return result["inputs"] == self.inputs and all(Path(self.path, file).exists() for file in result["files"])
 
     def finish(self, figures: dict[str, Any]) -> None:
-        """Write the result: the stage is done."""
+        """Write the result: the stage is done; `figures` may name `files` beside the network."""
+        files = [*figures.pop("files", []), *([NETWORK] if (self.path / NETWORK).is_file() else [])]
         part = self.path / f"{RESULT}.part"
-        part.write_text(json.dumps({"inputs": self.inputs, **figures}, indent=1) + "\n", encoding="utf-8")
+        content = {"inputs": self.inputs, "files": files, **figures}
+        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         part.replace(self.path / RESULT)
 
     def result(self) -> dict[str, Any]:
@@ -70,6 +63,6 @@ def digest(*parts: BaseModel | str) -> str:
     """A hash over settings and other hashes."""
     total = hashlib.sha256()
     for part in parts:
-        text = part if isinstance(part, str) else part.model_dump_json(exclude={"description"})
+        text = part if isinstance(part, str) else part.model_dump_json(exclude_defaults=True)
         total.update(hashlib.sha256(text.encode()).digest())
     return total.hexdigest()

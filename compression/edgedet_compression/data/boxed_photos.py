@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
 from edgedet_evaluation.coco import CocoDataset
 from edgedet_runtime.errors import PhotoRefused
-from edgedet_runtime.photo import decode_photo
+from edgedet_runtime.photo import Photo, decode_photo
 from numpy.typing import NDArray
 
 from edgedet_compression.errors import SourceUnreadable
@@ -39,15 +40,14 @@ def load_boxed_photos(
     found: dict[int, list[tuple[int, list[float]]]] = {photo.id: [] for photo in dataset.photos}
     for item in dataset.content["annotations"]:
         x, y, width, height = item["bbox"]
+        if item["image_id"] not in found:
+            raise SourceUnreadable(f"{dataset.name}: a box names the photo {item['image_id']}, which is not listed")
         if item["category_id"] in place and not item.get("iscrowd") and width > 0 and height > 0:
             found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
     photos = []
     advance = progress(f"reading {dataset.name}", len(dataset.photos))
     for photo in dataset.photos:
-        try:
-            pixels = decode_photo(photo.file.read_bytes()).pixels[:, :, :3]
-        except PhotoRefused as error:
-            raise SourceUnreadable(f"{photo.file}: {error}") from error
+        pixels = decoded(photo.file).pixels[:, :, :3]
         boxes = np.array([box for _, box in found[photo.id]], np.float32).reshape(-1, 4)
         scale = min(1.0, size / max(pixels.shape[:2]))
         if scale < 1.0:
@@ -59,3 +59,15 @@ def load_boxed_photos(
         )
         advance()
     return photos
+
+
+def decoded(file: Path) -> Photo:
+    """A photo's pixels.
+
+    Raises:
+        SourceUnreadable: it cannot be decoded; the message names the file.
+    """
+    try:
+        return decode_photo(file.read_bytes())
+    except PhotoRefused as error:
+        raise SourceUnreadable(f"{file}: {error}; replace it or take it away") from error

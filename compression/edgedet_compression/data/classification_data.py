@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -39,14 +39,15 @@ from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.training.classification import ClassificationTask, Distillation, predict
 
-_FAMILIES: dict[str, Callable[[int], nn.Module]] = {
+_FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg16": vgg16,
     "vgg19": vgg19,
-    "resnet20": resnet20,
-    "resnet32": resnet32,
-    "resnet56": resnet56,
-    "lenet": lambda classes: LeNet(classes=classes),
+    "resnet20": lambda classes, _: resnet20(classes),
+    "resnet32": lambda classes, _: resnet32(classes),
+    "resnet56": lambda classes, _: resnet56(classes),
+    "lenet": lambda classes, _: LeNet(classes=classes),
 }
+"""By the number of classes and the side of images."""
 _CALIBRATION_IMAGES = 512
 _CHUNK = 100
 """Resamples drawn at once: 100 of 10,000 images are 8 MB."""
@@ -81,6 +82,17 @@ class ClassificationData:
         kept, held = hold_out_by_label(images.labels.numpy(), settings.hold_out, settings.seed)
         return images.subset(kept, f"{images.name}, learned"), images.subset(held, f"{images.name}, held out")
 
+    @property
+    def _everything(self) -> ImageSet:
+        """What was held out as well."""
+        learned, validation = self._parts
+        if validation is None or not self.settings.validation:
+            return self._all_training
+        images, labels = (
+            torch.cat(pair) for pair in ((learned.images, validation.images), (learned.labels, validation.labels))
+        )
+        return replace(learned, images=images, labels=labels)
+
     @cached_property
     def test(self) -> ImageSet:
         """The test split."""
@@ -97,13 +109,16 @@ class ClassificationData:
         rows, columns, channels = self._all_training.images.shape[1:]
         return channels, rows, columns
 
+    @cached_property
     def fingerprint(self) -> str:
-        """A hash over the images and labels of training and validation."""
-        total = hashlib.sha256(self._all_training.images.numpy().tobytes())
-        total.update(self._all_training.labels.numpy().tobytes())
-        if self.settings.validation:
-            total.update(self._read(self.settings.validation).images.numpy().tobytes())
-        return total.hexdigest()
+        """A hash over the images, labels and classes of training and validation."""
+        validation = [self._parts[1]] if self.settings.validation else []
+        return _sha256(self._all_training, *validation)
+
+    @cached_property
+    def test_fingerprint(self) -> str:
+        """A hash over these and the test split."""
+        return self.fingerprint + _sha256(self.test)
 
     def fresh(self, settings: NetworkSettings, seed: int) -> nn.Module:
         """A network for these classes.
@@ -114,13 +129,13 @@ class ClassificationData:
         if settings.family not in _FAMILIES:
             raise BuildRefused(f"{settings.family} needs boxes: data.format coco or voc, not {self.settings.format}")
         torch.manual_seed(seed)
-        return _FAMILIES[settings.family](len(self.labels))
+        return _FAMILIES[settings.family](len(self.labels), self.image_shape[1])
 
     def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> ClassificationTask:
         """What the stage learns."""
         learned, validation = self._parts
         return ClassificationTask(
-            learned=self._all_training if stage.all_data else learned,
+            learned=self._everything if stage.all_data else learned,
             validation=None if stage.all_data else validation,
             normalization=self.normalization,
             batch_size=stage.schedule.batch,
@@ -132,10 +147,18 @@ class ClassificationData:
         )
 
     def score(self, network: nn.Module) -> list[Score]:
-        """top-1 on the test split, which nothing else reads."""
+        """top-1 on the test split, which no choice is made on."""
         answers = predict(network, self.test, self.normalization)
         right = (answers == self.test.labels).numpy()
         return [Score("top1", float(right.mean()), _replicates(right), len(right))]
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """top-1 on the validation split; empty where there is none."""
+        validation = self._parts[1]
+        if validation is None:
+            return {}
+        found = predict(network, validation, self.normalization)
+        return {"top1": float((found == validation.labels).double().mean())}
 
     def input_spec(self, size: int | None) -> InputSpec:
         """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
@@ -154,7 +177,7 @@ class ClassificationData:
         learned = self._parts[0]
         chosen = hold_out(len(learned), min(_CALIBRATION_IMAGES, len(learned) - 1), self.settings.seed)[1]
         photos = [to_input(as_photo(image), spec)[0] for image in _in_color(learned.subset(chosen, learned.name))]
-        return CalibrationSet(photos, f"{learned.name}, {len(chosen)} images, sha256 of all {self.fingerprint()}")
+        return CalibrationSet(photos, f"{learned.name}, {len(chosen)} images, sha256 of all {self.fingerprint}")
 
     def accuracy(self, measured: Measured) -> list[Metric]:
         """Of a package, on the test split."""
@@ -163,12 +186,22 @@ class ClassificationData:
 
     def _read(self, split: str) -> ImageSet:
         if self.settings.format == "folders":
-            classes = self.settings.labels or None
+            # The training split's folders number the classes of all splits.
+            first = split == self.settings.train
+            classes = self.settings.labels or (None if first else self._all_training.classes)
             return read_image_folder(self.folder / split, self.settings.size, classes)
         if split not in {"train", "test"}:
             raise BuildRefused(f"{self.settings.format} has the splits train and test, not {split!r}")
         reader = read_cifar10 if self.settings.format == "cifar10" else read_mnist
         return reader(self.folder, "train" if split == "train" else "test")
+
+
+def _sha256(*parts: ImageSet | None) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        if part is not None:
+            total.update(part.images.numpy().tobytes() + part.labels.numpy().tobytes() + repr(part.classes).encode())
+    return total.hexdigest()
 
 
 def _in_color(images: ImageSet) -> NDArray[np.uint8]:

@@ -29,8 +29,10 @@ from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.sources import folder_sha256
 from edgedet_compression.training.detection import DetectionTask, ValidationPhotos, score_network
+from edgedet_compression.training.yolo_loss import YoloLoss
 
 _DESIGNED_FOR = 416
+_COARSEST = 32
 _YOLO = {"yolov3": (YOLOv3, ANCHORS), "yolov3-tiny": (YOLOv3Tiny, TINY_ANCHORS)}
 _CALIBRATION_PHOTOS = 64
 
@@ -74,10 +76,16 @@ class DetectionData:
         """Channels, rows and columns of a network's input."""
         return 3, self.settings.size, self.settings.size
 
+    @cached_property
     def fingerprint(self) -> str:
         """A hash over the photos and boxes of training and validation."""
         validation = self._parts[1]
         return self._all_training.sha256 + (validation.sha256 if validation else "")
+
+    @cached_property
+    def test_fingerprint(self) -> str:
+        """A hash over these and the test split."""
+        return self.fingerprint + self.test.sha256
 
     def fresh(self, settings: NetworkSettings, seed: int) -> nn.Module:
         """A network for these labels and this size.
@@ -88,6 +96,10 @@ class DetectionData:
         if settings.family not in _YOLO:
             raise BuildRefused(f"{settings.family} answers no boxes: for {self.settings.format} take yolov3(-tiny)")
         family, anchors = _YOLO[settings.family]
+        if self.settings.size % _COARSEST:
+            raise BuildRefused(f"data.size = {self.settings.size}: {settings.family} needs a multiple of {_COARSEST}")
+        if settings.anchors and len(settings.anchors) != len(anchors):
+            raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
         scale = self.settings.size / _DESIGNED_FOR
         scaled = settings.anchors or tuple((round(w * scale, 1), round(h * scale, 1)) for w, h in anchors)
         torch.manual_seed(seed)
@@ -107,20 +119,31 @@ class DetectionData:
             seed=stage.schedule.seed,
             augmentation=DetectionAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
             epochs=stage.schedule.epochs,
+            criterion=YoloLoss(label_smoothing=stage.schedule.label_smoothing),
             distill=_distillation(stage, teacher),
         )
 
+    @cached_property
+    def _test_photos(self) -> ValidationPhotos:
+        return ValidationPhotos.read(self.test, self.labels, self.settings.size)
+
     def score(self, network: nn.Module) -> list[Score]:
-        """mAP50 and mAP50-95 on the test split, which nothing else reads."""
+        """mAP50 and mAP50-95 on the test split, which no choice is made on."""
         assert isinstance(network, DarknetModule)
-        photos = ValidationPhotos.read(self.test, self.labels, self.settings.size)
-        found = score_network(network, photos)
+        found = score_network(network, self._test_photos)
         replicates = found.resampled(bootstrap_weights(len(self.test.photos)))
         values = (found.map50, found.map50_95)
         return [
             Score(name, value, draws, len(self.test.photos))
             for name, value, draws in zip(("mAP50", "mAP50-95"), values, replicates, strict=True)
         ]
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """mAP50 on the validation split; empty where there is none."""
+        assert isinstance(network, DarknetModule)
+        if self._parts[1] is None:
+            return {}
+        return {"mAP50": score_network(network, self.validation_photos()).map50}
 
     def input_spec(self, size: int | None) -> InputSpec:
         """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
@@ -155,9 +178,15 @@ class DetectionData:
 
     def _read(self, split: str) -> CocoDataset:
         name = f"{self.folder.name}/{split}"
+        # The training split's names number the classes of all splits.
+        labels = self.settings.labels if split == self.settings.train else self.labels
         if self.settings.format == "voc":
-            return read_voc(self.folder, split, self.settings.labels, name)
-        return read_coco(self.folder / "annotations" / f"instances_{split}.json", self.folder / split, name)
+            return read_voc(self.folder, split, labels, name)
+        found = read_coco(self.folder / "annotations" / f"instances_{split}.json", self.folder / split, name)
+        missing = set(labels) - {label for _, label in found.categories}
+        if missing:
+            raise BuildRefused(f"{name} has no category {', '.join(sorted(missing))}: correct data.labels")
+        return found
 
 
 def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherHeads | None:

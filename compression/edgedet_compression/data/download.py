@@ -1,17 +1,13 @@
-"""Official downloads of data sets, checked by sha256, and the place where a data set is found afterwards."""
+"""Official downloads of data sets, checked by sha256."""
 
-import os
 import tarfile
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import pooch
-import requests
-
 from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing, SourceUnreadable
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.sources import cache_folder, data_folder
+from edgedet_compression.sources import SOURCES
 
 _MEBIBYTE = 2**20
 _TIMEOUT_S = 30.0
@@ -96,32 +92,14 @@ def data_set_named(name: str) -> DataSet:
     """What can be downloaded, by name.
 
     Raises:
-        BuildRefused: no such data set; the message lists those that are, or tells how to get COCO and VOC.
+        BuildRefused: no such data set; the message lists all that can be fetched, or tells how to get COCO and VOC.
     """
     if name in _BY_HAND:
         raise BuildRefused(f"{name} is too large to come unasked: {_BY_HAND[name]}")
     for data_set in DATA_SETS:
         if data_set.name == name:
             return data_set
-    raise BuildRefused(f"no data set {name!r}; there are: {', '.join(data_set.name for data_set in DATA_SETS)}")
-
-
-def data_set_folder(data_set: DataSet, given: Path | None) -> Path:
-    """Where a data set is: in the data folder (`given`, else EDGEDET_DATA), else in the cache.
-
-    Raises:
-        SourceMissing: in neither, and the message says how to get it; or the data folder is not there.
-    """
-    places = [cache_folder() / data_set.name]
-    if given or os.environ.get("EDGEDET_DATA"):
-        places.insert(0, data_folder(given) / data_set.name)
-    for place in places:
-        if place.is_dir():
-            return place
-    raise SourceMissing(
-        f"{data_set.name} is not at {' nor at '.join(map(str, places))}; "
-        f"`edgedet-compress fetch {data_set.name}` downloads it"
-    )
+    raise BuildRefused(f"no source {name!r}; there are: {', '.join(known.name for known in (*SOURCES, *DATA_SETS))}")
 
 
 def download(data_set: DataSet, folder: Path, progress: Progress = silent) -> Path:
@@ -148,6 +126,9 @@ def download(data_set: DataSet, folder: Path, progress: Progress = silent) -> Pa
 
 
 def _fetch(file: DataFile, folder: Path, progress: Progress) -> Path:
+    import pooch  # noqa: PLC0415 - with the compression extra alone; the names above are listed without it
+    import requests  # noqa: PLC0415
+
     pooch.get_logger().setLevel("WARNING")  # else it tells of every file
     failures = []
     for site in file.sites:

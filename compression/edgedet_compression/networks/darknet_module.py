@@ -18,7 +18,7 @@ from edgedet_compression.networks.specification import Specification
 _LEAKY_SLOPE = 0.1
 # Darknet adds 1e-6 to the standard deviation; added to the variance it comes closest.
 _EPSILON = 1e-6
-_EXPECTED_OBJECTS, _EXPECTED_AT = 8, 640
+_EXPECTED_OBJECTS = 8
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class DarknetModule(nn.Module):
                 with torch.no_grad():
                     bias = unit.conv.bias.view(len(head.anchors), -1)
                     bias.zero_()
-                    bias[:, 4] = math.log(_EXPECTED_OBJECTS / (_EXPECTED_AT / head.stride) ** 2)
+                    bias[:, 4] = math.log(_EXPECTED_OBJECTS / (self.input_size[0] / head.stride) ** 2)
                     bias[:, 5:] = math.log(0.6 / (head.classes - 0.99))
 
 

@@ -82,11 +82,11 @@ def random_scores(seed: int) -> Importance:
 
 
 CRITERIA: Mapping[str, Importance] = {
-    "std_prune": std_prune,
-    "network_slimming": network_slimming,
-    "l1_norm": l1_norm,
-    "l2_norm": l2_norm,
-    "geometric_median": geometric_median,
+    "std-prune": std_prune,
+    "network-slimming": network_slimming,
+    "l1-norm": l1_norm,
+    "l2-norm": l2_norm,
+    "geometric-median": geometric_median,
 }
 
 

@@ -81,7 +81,10 @@ def _compensated(scaled: Floats, covariance: Floats) -> Floats:
     order = np.argsort(-variance, kind="stable")
     left = scaled[:, order].copy()
     damped = covariance[np.ix_(order, order)] + damping * np.eye(len(order))
-    factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    try:
+        factor = np.linalg.cholesky(np.linalg.inv(damped)).T
+    except np.linalg.LinAlgError:  # inputs that hardly vary: their covariance is the rounding noise of its sums
+        return _nearest(scaled)
     codes = np.empty_like(left)
     for start in range(0, len(order), _BLOCK):
         stop = min(start + _BLOCK, len(order))

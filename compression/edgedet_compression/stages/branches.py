@@ -23,7 +23,7 @@ def report_branches(stage: BranchReportStage, context: Context) -> Figures:
     file = context.folder.path / BRANCHES
     found.save(file)
     branches: Figures = json.loads(file.read_text(encoding="utf-8"))
-    return {"branches": branches}
+    return {"branches": branches, "files": [BRANCHES]}
 
 
 def _yolo(context: Context, reference: str) -> DarknetModule:

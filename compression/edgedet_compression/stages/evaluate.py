@@ -1,4 +1,4 @@
-"""The stage `evaluate`: the test split, read once for all networks, with intervals paired against a baseline."""
+"""The stage `evaluate`: the test split, once for all networks, with intervals paired against a baseline."""
 
 from edgedet_evaluation.intervals import Estimate
 

@@ -1,6 +1,10 @@
 """The stage `export`: an int8 package of a network, its accuracy on the test split beside fp32."""
 
+from pathlib import Path
+
 import numpy as np
+from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.package import load_package
 
 from edgedet_compression.building import Target, Trained, build_trained
 from edgedet_compression.export.torch_onnx import float_model
@@ -27,12 +31,22 @@ def export(stage: ExportStage, context: Context) -> Figures:
         description=stage.description,
         license=stage.license,
         seed=0,
-        data=(f"training: {context.recipe.data.folder}, sha256 {data.fingerprint()}",),
+        data=(f"training: {Path(context.recipe.data.folder).name}, sha256 {data.fingerprint}",),
     )
-    package = build_trained(trained, Target(context.models, stage.package, replace=True), context.progress)
+    target = Target(context.models, stage.package, replace=_is_ours(context.models / stage.package / "1", trained))
+    package = build_trained(trained, target, context.progress)
     return {
         "package": str(package.folder),
+        "files": [str(package.path("manifest.json").absolute())],
         "digest": package.digest,
         "model_bytes": package.path("model.onnx").stat().st_size,
         "metrics": [metric.model_dump(mode="json") for metric in package.manifest.metrics],
     }
+
+
+def _is_ours(folder: Path, trained: Trained) -> bool:
+    """Whether a package is there that this recipe made before; another's is not replaced."""
+    try:
+        return load_package(folder).manifest.provenance.recipe == trained.command
+    except PackageRefused:
+        return False

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from shutil import rmtree
 
 from torch import nn
 
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.criteria import Criterion, equal_deviations, equal_percentage, one_threshold
 from edgedet_compression.pruning.cycles import CyclePlan, prune_in_cycles
@@ -14,7 +14,7 @@ from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.recipe import PruneWeightsStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
-from edgedet_compression.training.loop import Methods, train
+from edgedet_compression.training.loop import CHECKPOINT, Methods, read_log, train
 
 SPARSE = "network.sparse"
 _CRITERIA: dict[str, Criterion] = {
@@ -29,28 +29,22 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     """Prune, write the network and its sparse file; figures tell the rounds and the real bytes."""
     network = context.network(stage.start)
     task = context.data.task(stage)
-    dynamic = stage.method == "dynamic-percentage"
-    plan = CyclePlan(
-        sparsity=stage.sparsity,
-        rounds=stage.rounds if dynamic else 1,
-        reference=_figure(task.evaluate(network)),
-        # The baselines prune once and keep what comes of it.
-        tolerance=stage.tolerance if dynamic else 1.0,
-        spared=stage.spared,
-    )
-    logs: list[object] = []
+    if task.validation is None and not stage.all_data:
+        raise BuildRefused(f"stage {stage.name} asks the validation split: give data.hold_out or data.validation")
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
         folder = context.folder.path / f"round-{number}"
-        log = train(pruned, task, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
-        logs.append(log)
+        train(pruned, task, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
 
-    rounds = prune_in_cycles(
-        network, plan, fine_tune, lambda pruned: _figure(task.evaluate(pruned.eval())), context.folder.path,
-        _CRITERIA[stage.method],
-    )  # fmt: skip
-    for number in range(1, len(rounds) + 1):
-        rmtree(context.folder.path / f"round-{number}", ignore_errors=True)
+    def validate(pruned: nn.Module) -> float:
+        return 1.0 if stage.all_data else _figure(task.evaluate(pruned.eval()))
+
+    plan = _plan(stage, validate(network))
+    rounds = prune_in_cycles(network, plan, fine_tune, validate, context.folder.path, _CRITERIA[stage.method])
+    trained = [context.folder.path / f"round-{number}" for number in range(1, len(rounds) + 1)]
+    logs = [read_log(folder) for folder in trained]
+    for folder in trained:
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     save_network(network, context.folder.path / NETWORK)
     size = write_sparse(network, context.folder.path / SPARSE, values="fp32")
     return {
@@ -61,9 +55,22 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         "sparsity": sparsity(prunable_weights(network)).total,
         "bytes_sparse": size.total,
         "logs": logs,
+        "files": [SPARSE],
     }
+
+
+def _plan(stage: PruneWeightsStage, reference: float) -> CyclePlan:
+    """The baselines prune once, and keep what comes of it."""
+    dynamic = stage.method == "dynamic-percentage"
+    return CyclePlan(
+        sparsity=stage.sparsity,
+        rounds=stage.rounds if dynamic else 1,
+        reference=reference,
+        tolerance=stage.tolerance if dynamic else 1.0,
+        spared=stage.spared,
+    )
 
 
 def _figure(found: Mapping[str, float]) -> float:
     """top-1 or mAP50."""
-    return found.get("top1", found.get("mAP50", 0.0))
+    return found["top1"] if "top1" in found else found["mAP50"]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from edgedet_evaluation.answering import read_photos
 from edgedet_evaluation.coco import CocoDataset
 from edgedet_evaluation.mean_average_precision import THRESHOLDS, DetectionScore, score_detections
 from edgedet_runtime.detection import Detections
@@ -14,12 +13,15 @@ from edgedet_runtime.manifest import InputSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgedet_compression.data.boxed_photos import BoxedPhoto
+from edgedet_compression.data.boxed_photos import BoxedPhoto, decoded
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation, sample
 from edgedet_compression.distillation.teacher_heads import TeacherHeads
 from edgedet_compression.float_baseline import decode_yolo
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.training.yolo_loss import YoloLoss
+
+# Purposes of random streams; a number of its own for each keeps them apart.
+_ORDER, _CHANGE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class ValidationPhotos:
     def read(cls, dataset: CocoDataset, labels: Sequence[str], size: int) -> "ValidationPhotos":
         """Decode and letterbox all photos."""
         spec = InputSpec(name="image", height=size, width=size, channels=3)
-        made = [to_input(photo, spec) for photo in read_photos(photo.file for photo in dataset.photos)]
+        made = [to_input(decoded(photo.file), spec) for photo in dataset.photos]
         inputs, geometries = [tensor for tensor, _ in made], [geometry for _, geometry in made]
         return cls(dataset, dataset.category_ids(labels), inputs, geometries)
 
@@ -72,13 +74,15 @@ class DetectionTask:
 
     def batch(self, epoch: int, step: int) -> DetectionBatch:
         """Photos by a seeded order of the epoch, each changed by a seed of its own."""
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.photos))
+        order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.photos))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
         how = self.augmentation
         if epoch >= self.epochs - how.plain_epochs:
             how = replace(how, mosaic=0.0)
         made = [
-            sample(self.photos, int(index), self.size, how, np.random.default_rng([self.seed, epoch, int(index)]))
+            sample(
+                self.photos, int(index), self.size, how, np.random.default_rng([self.seed, _CHANGE, epoch, int(index)])
+            )
             for index in chosen
         ]
         return as_batch(made)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -94,7 +95,7 @@ def train(
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         run.load(torch.load(checkpoint, weights_only=True))
-    log = _read_log(folder / LOG, run.epoch)
+    log = read_log(folder, run.epoch)
     with Interruption() as interruption:
         while run.epoch < schedule.epochs:
             entry = _epoch(run, task, schedule, methods, interruption, checkpoint, progress)
@@ -136,7 +137,8 @@ def _epoch(
 ) -> dict[str, Any]:
     start_s = time.monotonic()
     sums = run.sums or {}
-    advance = progress(f"epoch {run.epoch + 1} of {schedule.epochs}", task.steps - run.step)
+    # The evaluation is one more to be done.
+    advance = progress(f"epoch {run.epoch + 1} of {schedule.epochs}", task.steps - run.step + 1)
     run.network.train()
     while run.step < task.steps:
         parts = _step(run, task, schedule, methods)
@@ -154,11 +156,12 @@ def _epoch(
         run.kept.eval()
         with torch.no_grad():
             entry |= task.evaluate(run.kept)
+    advance(", ".join(f"{name} {entry[name]:.4g}" for name in ("loss", "top1", "mAP50") if name in entry))
     return entry | {"seconds": round(time.monotonic() - start_s, 1)}
 
 
 def _step(run: _Run, task: Task, schedule: Schedule, methods: Methods) -> dict[str, float]:
-    torch.manual_seed(hash((schedule.seed, run.epoch, run.step)) & 0x7FFFFFFF)  # dropout and its kin
+    torch.manual_seed(_seed(schedule.seed, run.epoch, run.step))  # of dropout and its kin
     batch = task.batch(run.epoch, run.step)
     with autocast(schedule.dtype):
         parts = dict(task.loss(run.network, batch))
@@ -182,12 +185,17 @@ def _step(run: _Run, task: Task, schedule: Schedule, methods: Methods) -> dict[s
     return {name: float(part.detach()) for name, part in parts.items()}
 
 
-def _read_log(file: Path, epochs: int) -> list[dict[str, Any]]:
-    """The entries that the checkpoint covers: a crash may have come between a line and its checkpoint."""
+def _seed(*parts: int) -> int:
+    return int(np.random.SeedSequence(parts).generate_state(1)[0])
+
+
+def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, Any]]:
+    """The log that a training left in its folder; `epochs`: those alone, as a crash may come before a checkpoint."""
+    file = folder / LOG
     if not file.is_file():
         return []
     lines = file.read_text(encoding="utf-8").splitlines()
-    return [entry for entry in map(json.loads, lines) if entry["epoch"] <= epochs]
+    return [entry for entry in map(json.loads, lines) if epochs is None or entry["epoch"] <= epochs]
 
 
 def _write_log(file: Path, log: list[dict[str, Any]]) -> None:

@@ -76,7 +76,9 @@ class Schedule(BaseModel):
 
 def has_bf16() -> bool:
     """Whether the processor computes in bf16; without the instructions it is several times slower than fp32."""
-    flags = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("flags")), "")
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    flags = next((line for line in lines if line.startswith("flags")), "")
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 

@@ -3,7 +3,7 @@
 Boxes decode as in Redmon & Farhadi 2018, section 2.1: center = (σ(t_xy) + cell)·stride, size = anchor·exp(t_wh). A
 ground-truth box is learned at the cell of its center by every anchor, at every head, whose sides differ from its own by
 less than a factor of four (Jocher 2020, YOLOv5); the box by CIoU (Zheng et al. 2020, equation 10), the objectness by
-binary cross entropy against the IoU reached, the classes by binary cross entropy. Anchors that nobody assigned but
+binary cross entropy against the CIoU reached, the classes by binary cross entropy. Anchors that nobody assigned but
 that overlap a box well are not told that they are wrong (YOLOv3: the ignore threshold).
 """
 
@@ -20,6 +20,8 @@ from edgedet_compression.networks.darknet_module import YoloHead
 _MOST_RATIO = 4.0
 _LARGEST_EXPONENT = 8.0
 _IGNORED_IOU = 0.7
+_TUNED_AT = 640
+"""The weights of the parts are those of YOLOv5 at this input; there are fewer empty cells at a smaller one."""
 _FINEST_FIRST = (4.0, 1.0, 0.4)
 """Weights of the objectness of strides 8, 16, 32: finer maps have more cells, mostly empty."""
 
@@ -39,7 +41,7 @@ class YoloLoss:
         `maps` are raw, [n, anchors·(5 + classes), rows, columns]; `targets` float [m, 6]: photo, label, then center x,
         center y, width, height in input pixels.
         """
-        photos = maps[0].shape[0]
+        photos, side = maps[0].shape[0], maps[0].shape[2] * heads[0].stride
         zero = maps[0].new_zeros((), dtype=torch.float32)
         sums = {"box": zero, "objectness": zero, "classes": zero}
         for raw, head in zip(maps, heads, strict=True):
@@ -47,8 +49,8 @@ class YoloLoss:
                 sums[name] = sums[name] + part
         parts = {
             "box": self.box * sums["box"],
-            "objectness": self.objectness * sums["objectness"],
-            "classes": self.classes * sums["classes"] * (heads[0].classes / 80),
+            "objectness": self.objectness * sums["objectness"] * (side / _TUNED_AT) ** 2,
+            "classes": self.classes * sums["classes"],
         }
         return {"loss": sum(parts.values(), zero) * photos, **parts}
 

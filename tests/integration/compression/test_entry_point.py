@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 BLOCKED = """
 import sys
 sys.modules["pycocotools"] = None
@@ -17,6 +19,17 @@ class Interrupting:
         if name == "onnxruntime":
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Interrupting)
+from edgedet_compression.cli import main
+main()
+"""
+WITHOUT_TORCH = """
+import sys
+class Missing:
+    def find_spec(name, path=None, target=None):
+        if name in ("torch", "pooch"):
+            raise ModuleNotFoundError(name=name)
+sys.meta_path.insert(0, Missing)
+sys.argv[1:] = {arguments}
 from edgedet_compression.cli import main
 main()
 """
@@ -36,3 +49,18 @@ def test_a_missing_library_is_answered_with_the_extra_to_install():
 def test_an_interrupt_during_the_imports_ends_the_command_quietly():
     done = python(INTERRUPTED)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("arguments", [["build", "--help"], ["fetch", "--help"], ["run", "--help"]])
+def test_help_and_builds_need_neither_torch_nor_its_seconds(arguments: list[str]):
+    done = python(WITHOUT_TORCH.format(arguments=arguments))
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["run", "yolov3-bccd"], ["recipes"], ["report", "mine.toml"]])
+def test_commands_that_need_torch_say_which_extra_has_it(arguments: list[str]):
+    done = python(WITHOUT_TORCH.format(arguments=arguments))
+    assert done.returncode == 1
+    assert "this command needs torch: pip install '.[compression]' in a clone" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
-from edgedet_compression.data.download import CIFAR10, MNIST, data_set_folder
+from edgedet_compression.data.download import CIFAR10, MNIST
 from edgedet_compression.data.image_augmentation import UNCHANGED
 from edgedet_compression.data.labeled_images import (
     IMAGENET_NORMALIZATION,
@@ -20,7 +20,7 @@ from edgedet_compression.networks.lenet import load_lenet
 from edgedet_compression.networks.resnet import load_akamaster
 from edgedet_compression.networks.resnet_cifar import read_resnet_cifar
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.training.classification import ClassificationTask
+from edgedet_compression.training.classification import ClassificationTask, predict
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_data]
 
@@ -31,25 +31,27 @@ def task_on(images: ImageSet, normalization: Normalization) -> ClassificationTas
 
 def test_resnet20_answers_as_its_onnx_form_does(data: Path):
     weights = data / "weights" / "resnet-cifar10" / "resnet20-12fca82f.th"
-    whole = read_cifar10(data_set_folder(CIFAR10, data), "test")
-    task = task_on(whole.subset(np.arange(2000), "the first 2,000"), IMAGENET_NORMALIZATION)
-    found = task.predict(load_akamaster(weights).to(memory_format=torch.channels_last), task.validation)
+    whole = read_cifar10(data / CIFAR10.name, "test")
+    first = whole.subset(np.arange(2000), "the first 2,000")
+    task = task_on(first, IMAGENET_NORMALIZATION)
+    network = load_akamaster(weights)
+    found = predict(network.to(memory_format=torch.channels_last), first, IMAGENET_NORMALIZATION)
     session = ort.InferenceSession(read_resnet_cifar(weights).SerializeToString(), providers=["CPUExecutionProvider"])
     ordered = replace(task, learned=replace(task.learned, labels=torch.arange(2000))).batch(0, 0)
     wanted = torch.empty(2000, dtype=torch.int64)
     for place, image in zip(ordered.labels, ordered.images.split(1), strict=True):
         wanted[place] = int(session.run(None, {"image": image.contiguous().numpy()})[0].argmax())
     assert torch.equal(found, wanted)
-    assert float((found == task.validation.labels).double().mean()) == 0.917
+    assert float((found == first.labels).double().mean()) == 0.917
 
 
 def test_lenet_has_its_published_accuracy(data: Path):
     network = load_lenet(data / "weights" / "lenet5-mnist" / "lenet.pth")
-    task = task_on(read_mnist(data_set_folder(MNIST, data), "test"), MNIST_NORMALIZATION)
+    task = task_on(read_mnist(data / MNIST.name, "test"), MNIST_NORMALIZATION)
     assert task.evaluate(network) == {"top1": 0.9813}
 
 
 def test_training_images_have_the_constants_that_normalize_them(data: Path):
-    images = read_mnist(data_set_folder(MNIST, data), "train").images.double() / 255
+    images = read_mnist(data / MNIST.name, "train").images.double() / 255
     assert float(images.mean()) == pytest.approx(MNIST_NORMALIZATION.mean[0], abs=5e-5)
     assert float(images.std()) == pytest.approx(MNIST_NORMALIZATION.std[0], abs=5e-5)

@@ -36,7 +36,7 @@ def test_a_signal_in_mid_epoch_leaves_a_checkpoint_from_which_the_same_network_r
     code, lines = interrupted(tmp_path / "parts", STEPS + 2, number)
     assert code == INTERRUPTED
     assert lines[-1].startswith("stopped in epoch 2, step ")
-    assert STEPS + 2 <= lines.count("step") < 2 * STEPS
+    assert STEPS + 1 <= lines.count("step") < 2 * STEPS  # the end of the first epoch is a line, too
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as the program does
     parts, whole = toy_network(), toy_network()

@@ -41,8 +41,8 @@ def main(folder: Path) -> None:
     """Train slowly enough to be interrupted; the exit code tells whether that happened."""
 
     def progress(_: str, __: int):
-        def advance() -> None:
-            print("step", flush=True)
+        def advance(reached: str = "", /) -> None:
+            print(reached or "step", flush=True)
             time.sleep(0.1)
 
         return advance

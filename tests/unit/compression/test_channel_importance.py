@@ -85,7 +85,7 @@ def test_rank_correlation_is_one_for_the_same_order_and_minus_one_for_the_opposi
 
 def test_for_filters_without_mean_deviation_and_l2_norm_rank_alike():
     layer = PrunableLayer("layer", _layer().weight * torch.rand(12, 1, 1, 1), None)
-    assert rank_correlation(std_prune(layer), CRITERIA["l2_norm"](layer)) > 0.95
+    assert rank_correlation(std_prune(layer), CRITERIA["l2-norm"](layer)) > 0.95
 
 
 def test_the_penalty_is_l1_and_l2_of_all_gammas_and_pulls_them_to_zero():

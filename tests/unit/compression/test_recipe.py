@@ -52,7 +52,7 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("epochs = 1, batch", "epoch = 1, batch", "stages.0.train.schedule.epochs"),
-        ('start = "first"', 'start = "third"', "'third' is no earlier stage"),
+        ('start = "first"', 'start = "third"', "'third' is no earlier stage that makes a network"),
         ('name = "second"', 'name = "first"', "two stages are called first"),
         ('start = "first"', "", "either network .* or start"),
         ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),

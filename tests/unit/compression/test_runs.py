@@ -1,6 +1,6 @@
 """Run folders and the runner: a stage is done once, and again when what it reads has changed."""
 
-import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.runner import Workplace, folders_of, run_recipe
-from edgedet_compression.runs import StageFolder
+from edgedet_compression.runs import StageFolder, digest
 from PIL import Image
 
 pytestmark = pytest.mark.needs_torch
@@ -110,25 +110,49 @@ def test_a_changed_stage_and_what_reads_it_are_done_again_and_the_old_one_is_kep
     before = run_recipe(recipe(), place)
     changed = recipe(RECIPE.replace("parameters = 200_000", "parameters = 190_000"))
     folders = folders_of(changed, place)
-    assert {name for name, folder in folders.items() if not folder.done} == {"thin-structure", "thin", "test", "package"}
+    left = {name for name, folder in folders.items() if not folder.done}
+    assert left == {"thin-structure", "thin", "test", "package"}
     done = run_recipe(changed, place, until="thin-structure")
     assert list(done) == ["dense", "thin-structure"]
     assert done["thin-structure"].result()["parameters"] <= 190_000
-    aside = list(before["thin-structure"].path.parent.glob("thin-structure.before-*"))
-    assert len(aside) == 1
-    assert json.loads((aside[0] / "result.json").read_text())["inputs"] == before["thin-structure"].inputs
+    # The old one stands beside it, and is not done again when the change is taken back.
+    assert done["thin-structure"].path != before["thin-structure"].path
+    assert before["thin-structure"].done
 
 
-def test_a_stage_that_was_cut_off_goes_on_in_its_folder(tmp_path: Path) -> None:
-    folder = StageFolder(tmp_path / "stage", "a" * 64)
-    folder.begin()
-    (folder.path / "checkpoint.pt").write_bytes(b"half")
-    folder.begin()
-    assert (folder.path / "checkpoint.pt").read_bytes() == b"half"
+def test_a_package_that_was_taken_away_is_made_again(place: Workplace) -> None:
+    run_recipe(recipe(), place)
+    shutil.rmtree(place.models / "toy-shapes")
+    assert [name for name, folder in folders_of(recipe(), place).items() if not folder.done] == ["package"]
+    run_recipe(recipe(), place)
+    assert (place.models / "toy-shapes" / "1" / "model.onnx").is_file()
+
+
+def test_a_package_of_another_origin_is_not_replaced(place: Workplace) -> None:
+    run_recipe(recipe(), place)
+    other = recipe(RECIPE.replace('name = "toy"', 'name = "other"'))
+    with pytest.raises(BuildRefused, match="versions are immutable"):
+        run_recipe(other, place)
+
+
+def test_a_stage_is_done_once_its_result_and_its_files_are_there(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path, "a" * 64)
     assert not folder.done
-    folder.finish({"figure": 1})
+    (tmp_path / "plot.svg").write_text("<svg/>")
+    folder.finish({"figure": 1, "files": ["plot.svg"]})
     assert folder.done
-    assert not StageFolder(folder.path, "b" * 64).done
+    assert not StageFolder(tmp_path, "b" * 64).done
+    (tmp_path / "plot.svg").unlink()
+    assert not folder.done
+
+
+def test_a_default_that_is_written_down_changes_no_hash() -> None:
+    def digest_with(line: str) -> str:
+        return digest(
+            recipe(RECIPE.replace("parameters = 200_000", f"parameters = 200_000\n{line}")).stage("thin-structure")
+        )
+
+    assert digest_with("") == digest_with("floor = 0.1") != digest_with("floor = 0.2")
 
 
 def test_data_that_is_not_there_is_named(place: Workplace) -> None:

@@ -68,3 +68,14 @@ def test_a_bias_much_larger_than_its_weights_still_fits_int32():
     weight = np.full((1, 1, 1, 1), 1e-12, np.float32)
     found = quantize_weights(weight, np.array([100.0], np.float32), 1e-3)
     assert found.bias[0] * float(found.scales[0]) * 1e-3 == pytest.approx(100, rel=1e-6)
+
+
+def test_inputs_that_hardly_vary_do_not_stand_in_the_way():
+    """Their covariance is rounding noise, and need not be positive definite."""
+    weight = np.random.default_rng(0).standard_normal((3, 4), np.float32)
+    noise = PatchStatistics(np.ones((1, 4)), np.array([np.diag([4e-9, 1e-9, 1e-9, -3e-9])]))
+    still = PatchStatistics(np.ones((1, 4)), np.zeros((1, 4, 4)))
+    bias = np.zeros(3, np.float32)
+    found, wanted = (quantize_weights(weight, bias, 0.1, statistics) for statistics in (noise, still))
+    assert (found.codes == wanted.codes).all()
+    assert (found.bias == wanted.bias).all()

@@ -1,0 +1,116 @@
+"""The recipes of the VGG rows: shrunken copies run through all stages, and their budgets of parameters can be met."""
+
+import re
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from edgedet_compression.networks.families import parameter_count
+from edgedet_compression.networks.vgg import vgg16, vgg19
+from edgedet_compression.pruning.channels import prune_to_parameters
+from edgedet_compression.pruning.importance import l1_norm, network_slimming, std_prune
+from edgedet_compression.recipe import EvaluateStage, PruneChannelsStage, TrainStage, load_recipe, recipe_text
+from edgedet_compression.runner import Workplace, run_recipe
+from torch import nn
+
+pytestmark = pytest.mark.needs_torch
+
+RECIPES = ("vgg16-cifar10", "vgg16-sparse", "vgg16-thin", "vgg19-std-prune")
+NETWORKS = {"vgg16-thin": vgg16, "vgg19-std-prune": vgg19}
+CRITERIA = {"std-prune": std_prune, "network-slimming": network_slimming, "l1-norm": l1_norm}
+# Other data, ResNet-20 (0.27 M parameters) for VGG, little training; stages and methods stay as they are.
+SHRUNKEN = {
+    r'format = "cifar10"': 'format = "folders"\nsize = 32',
+    r'folder = "cifar10"': 'folder = "photos"',
+    r"hold_out = \d+_\d+": "hold_out = 4",
+    r"vgg1[69]\" }": 'resnet20" }',
+    r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
+    r"tolerance = [\d.]+": "tolerance = 1.0",
+    r"\nparameters = [\d_]+": "\nparameters = 150_000",
+    r"(vgg16-cifar10)/": r"\1.toml/",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def shrunken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """Shrunken copies of the recipes in the current folder, where references to NAME.toml find them, and photos.
+
+    The tests share the runs, as the recipes share stages.
+    """
+    root = tmp_path_factory.mktemp("vgg")
+    for name in RECIPES:
+        text = recipe_text(name)
+        for found, instead in SHRUNKEN.items():
+            text = re.sub(found, instead, text)
+        (root / f"{name}.toml").write_text(text, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 6)):
+        for number, label in enumerate(("dark", "bright")):
+            folder = root / "photos" / split / label
+            folder.mkdir(parents=True)
+            for place in range(count):
+                pixels = rng.integers(128 * number, 128 * number + 128, (32, 32, 3), np.uint8)
+                cv2.imwrite(str(folder / f"{place}.png"), pixels)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield Workplace(root, root / "runs", root / "models")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_shrunken_copy_runs_through_all_stages(shrunken: Workplace, name: str) -> None:
+    recipe = load_recipe(f"{name}.toml")
+    done = run_recipe(recipe, shrunken)
+    assert list(done) == [stage.name for stage in load_recipe(name).stages]
+    assert all(folder.done for folder in done.values())
+    stage, test = recipe.stage("test"), done["test"].result()
+    assert isinstance(stage, EvaluateStage)
+    assert set(test["networks"]) == {stage.baseline, *stage.networks}
+    assert all(figures["top1"]["n"] == 12 for figures in test["networks"].values())
+
+
+def test_all_four_ways_to_zero_weights_end_equally_sparse(shrunken: Workplace) -> None:
+    done = run_recipe(load_recipe("vgg16-sparse.toml"), shrunken)
+    found = [folder.result()["sparsity"] for name, folder in done.items() if name != "test"]
+    assert len(found) == 4
+    assert found == pytest.approx([found[0]] * 4, abs=0.001)
+    assert len(done["dynamic"].result()["rounds"]) == 4
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_budgets_of_parameters_leave_widths_that_the_kernels_like(name: str) -> None:
+    torch.manual_seed(0)
+    network = NETWORKS[name]().eval()
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm1d):
+            nn.init.uniform_(norm.weight, 0.0, 1.0)
+    stages = [stage for stage in load_recipe(name).stages if isinstance(stage, PruneChannelsStage)]
+    for stage in stages:
+        found = prune_to_parameters(network, CRITERIA[stage.criterion], (3, 32, 32), stage.parameters, stage.floor)
+        assert 0.9 * stage.parameters < parameter_count(found.network) <= stage.parameters
+        assert all(width % (16 if width >= 16 else 4) == 0 for _, width in found.widths.values())
+    assert {stage.parameters for stage in stages} == {min(stage.parameters for stage in stages)}, "equal parameters"
+
+
+def test_final_runs_learn_all_images_and_the_baseline_trains_as_long() -> None:
+    stages = [stage for name in RECIPES for stage in load_recipe(name).stages if isinstance(stage, TrainStage)]
+    assert all(stage.all_data for stage in stages)
+
+    def epochs(name: str, *stages: str) -> int:
+        found = [load_recipe(name).stage(stage) for stage in stages]
+        return sum(stage.schedule.epochs for stage in found if isinstance(stage, TrainStage))
+
+    assert epochs("vgg16-cifar10", "twin") == epochs("vgg16-thin", "sparse-scales", "thin")
+    for pruned in ("std-prune", "network-slimming", "l1-norm"):
+        assert epochs("vgg19-std-prune", "twin") == epochs("vgg19-std-prune", pruned)
+    assert epochs("vgg19-std-prune", "baseline") == epochs("vgg19-std-prune", "sparse-scales")
