@@ -6,27 +6,26 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.image_augmentation import ImageAugmentation
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.training.schedule import Schedule, Share
+from edgedet_compression.recipe_stages import (
+    BranchReportStage,
+    EvaluateStage,
+    ExportStage,
+    SensitivityStage,
+    Stage,
+    Strict,
+    TrainStage,
+    references,
+)
 
 _FOLDER = Path(__file__).parent / "recipes"
-Positive = Annotated[float, Field(gt=0)]
-Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
-Augmentation = dict[str, bool | int | float | str]
-"""Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
-Reference = str
-"""A stage of this recipe, or RECIPE/STAGE of another one."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSettings(_Strict):
+class DataSettings(Strict):
     """Which photos, and how they are split."""
 
     format: Literal["cifar10", "mnist", "folders", "coco", "voc"]
@@ -46,164 +45,7 @@ class DataSettings(_Strict):
     """Of the hold-out."""
 
 
-class Distillation(_Strict):
-    """What a student learns from, beside the labels."""
-
-    teacher: Reference
-    weight: Positive
-    """Of a detector's distance to its teacher's heads; of classifiers its share, 0…1, the labels have the rest."""
-    temperature: Positive = 1.0
-    """Of classifiers (Hinton et al. 2015)."""
-
-
-class NetworkSettings(_Strict):
-    """A fresh network."""
-
-    family: Literal["vgg16", "vgg19", "resnet20", "resnet32", "resnet56", "lenet", "yolov3", "yolov3-tiny"]
-    anchors: tuple[tuple[float, float], ...] = ()
-    """Of YOLO networks, in input pixels; without them those of COCO, scaled to the input."""
-
-
-class _Stage(_Strict):
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
-
-
-class TrainStage(_Stage):
-    """Trains a fresh network, or one of an earlier stage further."""
-
-    kind: Literal["train"]
-    network: NetworkSettings | None = None
-    start: Reference | None = None
-    schedule: Schedule
-    augmentation: Augmentation = {}
-    distillation: Distillation | None = None
-    gamma_l1: Annotated[float, Field(ge=0)] = 0.0
-    """Penalty on the scaling factors of BatchNorm (S1.4)."""
-    gamma_l2: Annotated[float, Field(ge=0)] = 0.0
-    all_data: bool = False
-    """Also the photos held out for validation: of a final run."""
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.network is None) == (self.start is None):
-            raise ValueError("give either network (a fresh one) or start (of an earlier stage)")
-        return self
-
-
-class RemoveBranchStage(_Stage):
-    """Takes a branch out of a YOLO network (S1.1)."""
-
-    kind: Literal["remove-branch"]
-    start: Reference
-    stride: Literal[8, 16, 32] = 32
-
-
-class FreshCopyStage(_Stage):
-    """The same structure with weights that know nothing: an ablation."""
-
-    kind: Literal["fresh-copy"]
-    start: Reference
-    seed: int = 0
-
-
-class PruneChannelsStage(_Stage):
-    """Takes channels out and rebuilds the network dense (S1.4)."""
-
-    kind: Literal["prune-channels"]
-    start: Reference
-    criterion: Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"] = (
-        "std-prune"
-    )
-    parameters: Annotated[int, Field(gt=0)]
-    """At most this many are left."""
-    floor: Share = 0.1
-    """Share of a layer's channels that stays in any case."""
-    seed: int = 0
-    """Of random scores."""
-
-
-class PruneWeightsStage(_Stage):
-    """Zeros weights (S0.3) and fine-tunes what is left: in rounds, or at once (the baselines)."""
-
-    kind: Literal["prune-weights"]
-    start: Reference
-    method: Literal["dynamic-percentage", "fixed-threshold", "sigma-multiple", "one-shot"] = "dynamic-percentage"
-    sparsity: Annotated[float, Field(gt=0, lt=1)]
-    rounds: Annotated[int, Field(gt=0)] = 1
-    """As planned; only of dynamic-percentage, the others prune once."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.005
-    """A round after which the validation figure is further below the dense network's is taken back."""
-    spared: Literal["none", "first", "last", "first and last"] = "none"
-    """Layers that keep all their weights."""
-    schedule: Schedule
-    """Of the fine-tuning of each round."""
-    augmentation: Augmentation = {}
-    distillation: None = None
-    all_data: bool = False
-    """Also the photos held out for validation: of a final run, whose rounds go as planned; none is taken back."""
-
-
-class SensitivityStage(_Stage):
-    """Zeros the smallest weights of each layer alone and validates: which layers bear pruning (S0.3)."""
-
-    kind: Literal["sensitivity"]
-    start: Reference
-    sparsities: tuple[Share, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
-
-
-class EvaluateStage(_Stage):
-    """Accuracy on the test split, read once, with paired intervals against a baseline."""
-
-    kind: Literal["evaluate"]
-    networks: tuple[Reference, ...]
-    baseline: Reference
-
-
-class BranchReportStage(_Stage):
-    """What each branch of a YOLO network costs and finds (S1.3), on the validation split."""
-
-    kind: Literal["branch-report"]
-    teacher: Reference
-    variants: tuple[Reference, ...]
-    """Networks without one branch each, …"""
-    strides: tuple[Literal[8, 16, 32], ...]
-    """… and the strides of these branches."""
-    latency_size: Annotated[int, Field(gt=0)] = 416
-
-    @model_validator(mode="after")
-    def _a_stride_each(self) -> Self:
-        if len(self.variants) != len(self.strides):
-            raise ValueError(f"{len(self.variants)} variants, {len(self.strides)} strides: one each")
-        return self
-
-
-class ExportStage(_Stage):
-    """An int8 package of a network."""
-
-    kind: Literal["export"]
-    start: Reference
-    package: str
-    description: str
-    license: str
-    size: int | None = None
-    """Side of the package's input; else that of training."""
-
-
-Stage = Annotated[
-    TrainStage
-    | RemoveBranchStage
-    | FreshCopyStage
-    | PruneChannelsStage
-    | PruneWeightsStage
-    | SensitivityStage
-    | EvaluateStage
-    | BranchReportStage
-    | ExportStage,
-    Field(discriminator="kind"),
-]
-
-
-class Recipe(_Strict):
+class Recipe(Strict):
     """A whole run, stage by stage."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
@@ -246,20 +88,6 @@ class Recipe(_Strict):
             if not isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage | ExportStage):
                 known.add(stage.name)
         return self
-
-
-def references(stage: Stage) -> tuple[Reference, ...]:
-    """What a stage reads."""
-    found: list[Reference] = []
-    if isinstance(stage, EvaluateStage):
-        found += [*stage.networks, stage.baseline]
-    elif isinstance(stage, BranchReportStage):
-        found += [stage.teacher, *stage.variants]
-    elif stage.start is not None:
-        found.append(stage.start)
-    if isinstance(stage, TrainStage) and stage.distillation is not None:
-        found.append(stage.distillation.teacher)
-    return tuple(dict.fromkeys(found))
 
 
 def _unknown_augmentation(stage: Stage, *, detects: bool) -> Iterator[str]:

@@ -115,7 +115,8 @@ def export(
     Example: edgedet-compress export yolov3-bccd package
     """
     with faults_told(_KEPT), bars() as progress:
-        from edgedet_compression.recipe import ExportStage, load_recipe
+        from edgedet_compression.recipe import load_recipe
+        from edgedet_compression.recipe_stages import ExportStage
         from edgedet_compression.runner import run_recipe
 
         found, place = load_recipe(recipe), _place(data, runs, models, progress)

@@ -12,20 +12,19 @@ from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import SourceMissing
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.recipe import (
+from edgedet_compression.recipe import Recipe, load_recipe
+from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,
     ExportStage,
     FreshCopyStage,
     PruneChannelsStage,
     PruneWeightsStage,
-    Recipe,
     Reference,
     RemoveBranchStage,
     SensitivityStage,
     Stage,
     TrainStage,
-    load_recipe,
     references,
 )
 from edgedet_compression.runs import StageFolder, digest

@@ -36,7 +36,8 @@ from edgedet_compression.networks.resnet import resnet20, resnet32, resnet56
 from edgedet_compression.networks.vgg import vgg16, vgg19
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
+from edgedet_compression.recipe import DataSettings
+from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.training.classification import ClassificationTask, Distillation, predict
 
 _FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {

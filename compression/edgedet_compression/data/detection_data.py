@@ -26,7 +26,8 @@ from edgedet_compression.networks.yolov3 import ANCHORS, TINY_ANCHORS, YOLOv3, Y
 from edgedet_compression.photo_folder import read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.recipe import DataSettings, NetworkSettings, PruneWeightsStage, TrainStage
+from edgedet_compression.recipe import DataSettings
+from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.sources import folder_sha256
 from edgedet_compression.training.detection import DetectionTask, ValidationPhotos, score_network
 from edgedet_compression.training.yolo_loss import YoloLoss

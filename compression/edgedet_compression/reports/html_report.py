@@ -64,6 +64,15 @@ class LayerChannels:
 
 
 @dataclass(frozen=True)
+class FigureTable:
+    """A table of its own, as text."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
 class ReportContent:
     """All that a report shows; what is empty is left out. The first variant is what the others are compared with."""
 
@@ -80,6 +89,7 @@ class ReportContent:
     photos: tuple[PhotoPair, ...] = ()
     labels: tuple[str, ...] = ()
     layers: tuple[LayerChannels, ...] = ()
+    tables: tuple[FigureTable, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ import json
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule
-from edgedet_compression.recipe import BranchReportStage
+from edgedet_compression.recipe_stages import BranchReportStage
 from edgedet_compression.reports.branch_report import branch_report
+from edgedet_compression.reports.html_report import FigureTable
 from edgedet_compression.stages.context import Context, Figures
 
 BRANCHES = "branches.json"
+_AREAS = ("small", "medium", "large")
 
 
 def report_branches(stage: BranchReportStage, context: Context) -> Figures:
@@ -24,6 +26,43 @@ def report_branches(stage: BranchReportStage, context: Context) -> Figures:
     found.save(file)
     branches: Figures = json.loads(file.read_text(encoding="utf-8"))
     return {"branches": branches, "files": [BRANCHES]}
+
+
+def branch_table(figures: Figures) -> FigureTable:
+    """The stage's figures for the HTML report."""
+    report = figures["branches"]
+    side = report["size"]
+    columns = (
+        "network",
+        "parameters, M",
+        "GMAC",
+        "fp32 speedup",
+        "mAP50",
+        "− all branches",
+        "small",
+        "medium",
+        "large",
+    )
+    rows = tuple(_row(row) for row in report["rows"])
+    return FigureTable(f"Branches: what each costs at {side} pixels, and finds in {report['dataset']}", columns, rows)
+
+
+def _row(row: Figures) -> tuple[str, ...]:
+    accuracy, speedup = row["accuracy"], row["latency"]["speedup"]["value"]
+    map50, minus = accuracy["map50"], accuracy["minus_teacher"]
+    return (
+        row["name"],
+        f"{row['parameters'] / 1e6:.2f}",
+        f"{row['macs'] / 1e9:.2f}",
+        f"{speedup:.2f}",
+        f"{map50['value']:.4f}",
+        f"{minus['value']:+.4f} [{minus['low']:+.4f}, {minus['high']:+.4f}]",
+        *(_area(accuracy["by_area"][name]) for name in _AREAS),
+    )
+
+
+def _area(found: Figures) -> str:
+    return "–" if found["map50"] is None else f"{found['map50']:.4f} ({found['boxes']} boxes)"
 
 
 def _yolo(context: Context, reference: str) -> DarknetModule:

@@ -10,7 +10,8 @@ from torch import nn
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.progress import Progress
-from edgedet_compression.recipe import Recipe, Reference
+from edgedet_compression.recipe import Recipe
+from edgedet_compression.recipe_stages import Reference
 from edgedet_compression.runs import StageFolder
 
 OpenData = DetectionData | ClassificationData

@@ -4,7 +4,7 @@ from edgedet_evaluation.intervals import Estimate
 
 from edgedet_compression.data.score import Score
 from edgedet_compression.networks.families import parameter_count
-from edgedet_compression.recipe import EvaluateStage
+from edgedet_compression.recipe_stages import EvaluateStage
 from edgedet_compression.stages.context import Context, Figures
 
 

@@ -8,7 +8,7 @@ from edgedet_runtime.package import load_package
 
 from edgedet_compression.building import Target, Trained, build_trained
 from edgedet_compression.export.torch_onnx import float_model
-from edgedet_compression.recipe import ExportStage
+from edgedet_compression.recipe_stages import ExportStage
 from edgedet_compression.stages.context import Context, Figures
 
 

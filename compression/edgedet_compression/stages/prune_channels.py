@@ -10,7 +10,7 @@ from edgedet_compression.pruning.channel_groups import channel_groups, group_sco
 from edgedet_compression.pruning.channels import prune_to_parameters
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.importance import CRITERIA, Importance, random_scores, rank_correlation
-from edgedet_compression.recipe import PruneChannelsStage
+from edgedet_compression.recipe_stages import PruneChannelsStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
 

@@ -11,7 +11,7 @@ from edgedet_compression.pruning.criteria import Criterion, equal_deviations, eq
 from edgedet_compression.pruning.cycles import CyclePlan, prune_in_cycles
 from edgedet_compression.pruning.masks import Masks, holding, prunable_weights, sparsity
 from edgedet_compression.pruning.sparse_size import write_sparse
-from edgedet_compression.recipe import PruneWeightsStage
+from edgedet_compression.recipe_stages import PruneWeightsStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import CHECKPOINT, Methods, read_log, train

@@ -23,7 +23,8 @@ from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
-from edgedet_compression.recipe import EvaluateStage, ExportStage, Recipe, Reference
+from edgedet_compression.recipe import Recipe
+from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, ExportStage, Reference
 from edgedet_compression.reports.chart import Chart, Curve
 from edgedet_compression.reports.html_report import (
     Accuracy,
@@ -35,6 +36,7 @@ from edgedet_compression.reports.html_report import (
 )
 from edgedet_compression.reports.latency import measure_latency
 from edgedet_compression.runs import StageFolder
+from edgedet_compression.stages.branches import branch_table
 from edgedet_compression.stages.context import OpenData
 from edgedet_compression.training.detection import ValidationPhotos, detect
 from edgedet_compression.training.loop import read_log
@@ -85,6 +87,9 @@ def report_run(
         photos=_photos(data, list(networks.values()), list(packages.values())),
         labels=data.labels,
         layers=_layers(recipe, folders),
+        tables=tuple(
+            branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)
+        ),
     )
     write_report(content, file)
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.pruning.sensitivity import scan_sensitivity, sensitivity_svg
-from edgedet_compression.recipe import SensitivityStage
+from edgedet_compression.recipe_stages import SensitivityStage
 from edgedet_compression.stages.context import Context, Figures
 
 PLOT = "sensitivity.svg"

@@ -8,7 +8,7 @@ from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import build, parameter_count, save_network, state_bytes
 from edgedet_compression.networks.specification import Specified
 from edgedet_compression.pruning.layers import remove_branch as without_branch
-from edgedet_compression.recipe import FreshCopyStage, RemoveBranchStage
+from edgedet_compression.recipe_stages import FreshCopyStage, RemoveBranchStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
 from edgedet_compression.pruning.sparsity import gamma_penalty
-from edgedet_compression.recipe import TrainStage
+from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import Methods, train

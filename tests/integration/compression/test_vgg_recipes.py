@@ -11,13 +11,15 @@ from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.networks.vgg import vgg16, vgg19
 from edgedet_compression.pruning.channels import prune_to_parameters
 from edgedet_compression.pruning.importance import l1_norm, network_slimming, std_prune
-from edgedet_compression.recipe import EvaluateStage, PruneChannelsStage, TrainStage, load_recipe, recipe_text
+from edgedet_compression.recipe import load_recipe, recipe_text
+from edgedet_compression.recipe_stages import EvaluateStage, PruneChannelsStage, TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
 from torch import nn
 
 pytestmark = pytest.mark.needs_torch
 
-RECIPES = ("vgg16-cifar10", "vgg16-sparse", "vgg16-thin", "vgg19-std-prune")
+FINAL = ("vgg16-cifar10", "vgg16-sparse", "vgg16-thin", "vgg19-std-prune")
+RECIPES = (*FINAL, "vgg16-choices")
 NETWORKS = {"vgg16-thin": vgg16, "vgg19-std-prune": vgg19}
 CRITERIA = {"std-prune": std_prune, "network-slimming": network_slimming, "l1-norm": l1_norm}
 # Other data, ResNet-20 (0.27 M parameters) for VGG, little training; stages and methods stay as they are.
@@ -73,10 +75,20 @@ def test_a_shrunken_copy_runs_through_all_stages(shrunken: Workplace, name: str)
     done = run_recipe(recipe, shrunken)
     assert list(done) == [stage.name for stage in load_recipe(name).stages]
     assert all(folder.done for folder in done.values())
-    stage, test = recipe.stage("test"), done["test"].result()
-    assert isinstance(stage, EvaluateStage)
-    assert set(test["networks"]) == {stage.baseline, *stage.networks}
-    assert all(figures["top1"]["n"] == 12 for figures in test["networks"].values())
+    for stage in (stage for stage in recipe.stages if isinstance(stage, EvaluateStage)):
+        tested = done[stage.name].result()["networks"]
+        assert set(tested) == {stage.baseline, *stage.networks}
+        assert all(figures["top1"]["n"] == 12 for figures in tested.values())
+
+
+def test_choices_are_made_on_images_that_are_never_learned(shrunken: Workplace) -> None:
+    """They never read the test split; final runs do, once."""
+    assert not any(isinstance(stage, EvaluateStage) for stage in load_recipe("vgg16-choices").stages)
+    for name in FINAL:
+        assert sum(isinstance(stage, EvaluateStage) for stage in load_recipe(name).stages) == 1
+    done = run_recipe(load_recipe("vgg16-choices.toml"), shrunken)
+    assert all("top1" in entry for entry in done["baseline"].result()["log"])
+    assert done["sensitivity"].result()["figure"] == "top1"
 
 
 def test_all_four_ways_to_zero_weights_end_equally_sparse(shrunken: Workplace) -> None:
@@ -103,7 +115,7 @@ def test_the_budgets_of_parameters_leave_widths_that_the_kernels_like(name: str)
 
 
 def test_final_runs_learn_all_images_and_the_baseline_trains_as_long() -> None:
-    stages = [stage for name in RECIPES for stage in load_recipe(name).stages if isinstance(stage, TrainStage)]
+    stages = [stage for name in FINAL for stage in load_recipe(name).stages if isinstance(stage, TrainStage)]
     assert all(stage.all_data for stage in stages)
 
     def epochs(name: str, *stages: str) -> int:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text, references
+from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
+from edgedet_compression.recipe_stages import references
 
 pytestmark = pytest.mark.needs_torch
 
