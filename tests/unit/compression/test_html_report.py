@@ -26,6 +26,8 @@ from edgedet_runtime.photo import decode_photo
 from hypothesis import given
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.needs_torch  # jinja2 comes with the compression extra, as torch does
+
 _VOID = {"meta", "link", "br", "img", "hr", "input"}
 BOX = Detections(np.array([[30, 40, 200, 240]], np.float32), np.array([0.87], np.float32), np.array([1]))
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
