@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processor_time import cpu_ms
-from benchmarks.results import write_result
+from benchmarks.results import instructions, write_result
 from demo.processes import ROOT, Running, start_edge, stopping
 
 _PACKAGE = ROOT / "models" / "yolov3-tiny-coco" / "1"
@@ -190,7 +190,9 @@ def main() -> None:
         figures = (statistics.median(values), min(values), max(values))
         table.add_row(name, *(f"{figure:.3f}" for figure in figures), wanted)
     console.print(table)
-    write_result("http_overhead", {"seconds": arguments.seconds, "rounds": [asdict(r) for r in rounds]})
+    write_result(
+        f"http_overhead.{instructions()}", {"seconds": arguments.seconds, "rounds": [asdict(r) for r in rounds]}
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Systems take turns on the same photo, so that each round gives one ratio per pair; the table shows medians of ratios
 with 95 % intervals. Times are processor time of the running thread, which a busy neighbor hardly touches. The float
-network is rebuilt by its recipe from EDGEDET_DATA; without that variable int8 is measured alone.
+network is rebuilt from its weights in EDGEDET_DATA; without that variable int8 is measured alone.
 
     python -m benchmarks.model_speed [--package models/yolov3-tiny-coco/1] [--rounds 100]
 """
@@ -15,17 +15,17 @@ import os
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
 from edgedet_compression.float_baseline import FloatNetwork
-from edgedet_compression.known_models import recipe_named
+from edgedet_compression.known_models import known_model
 from edgedet_compression.sources import data_folder
-from edgedet_evaluation.intervals import Estimate, median_interval
+from edgedet_evaluation.intervals import Estimate
+from edgedet_evaluation.paired_timing import System, ratio, take_turns
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend, session_options
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.letterbox import to_input
@@ -34,7 +34,7 @@ from edgedet_runtime.photo import decode_photo
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.results import write_result
+from benchmarks.results import instructions, write_result
 from demo.processes import ROOT
 
 _PHOTO = ROOT / "samples" / "photos" / "000000365655.jpg"
@@ -47,7 +47,6 @@ _WANTED = {
         "fp32 network / package": "≥ 3.8",
     }
 }
-System = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,9 @@ def systems(package: Package) -> tuple[dict[str, System], Float | None]:
         found[f"cut at {boundary.k} alone"] = lambda cut_once=cut_once: cut_once.run(feeds)  # type: ignore[misc]
     if not os.environ.get("EDGEDET_DATA"):
         return found, None
-    recipe = recipe_named(package.manifest.name)
-    source = recipe.load(data_folder(None))
-    network = FloatNetwork.load(source.model, recipe.normalization, source.anchors)
+    known = known_model(package.manifest.name)
+    source = known.load(data_folder(None))
+    network = FloatNetwork.load(source.model, known.normalization, source.anchors)
     values = network.prepare(tensor)
     baseline = Float(lambda: network.run(values), source.model.ByteSize())
     return {**found, _FLOAT: baseline.run}, baseline
@@ -86,25 +85,6 @@ def _cut_at(package: Package, k: int) -> Chain:
     boundary = package.manifest.boundaries[k - 1].model_copy(update={"k": 1})
     manifest = package.manifest.model_copy(update={"boundaries": (boundary,)})
     return prepare_chain(Package(package.folder, manifest, package.digest), OnnxRuntimeBackend())
-
-
-def take_turns(found: Mapping[str, System], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of every system in every round; who begins changes from round to round."""
-    names = list(found)
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(rounds + _WARM_UP):
-        start = number % len(names)
-        for name in names[start:] + names[:start]:
-            began_ns = time.thread_time_ns()
-            found[name]()
-            if number >= _WARM_UP:
-                times[name].append((time.thread_time_ns() - began_ns) / 1e6)
-    return times
-
-
-def ratio(times: Mapping[str, Sequence[float]], above: str, below: str) -> Estimate:
-    """Median of the rounds' ratios `above` / `below`."""
-    return median_interval([a / b for a, b in zip(times[above], times[below], strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +136,11 @@ def main() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     package = load_package(arguments.package)
     found, baseline = systems(package)
-    times = take_turns(found, arguments.rounds)
+    times = take_turns(found, arguments.rounds, _WARM_UP)
     model_mb = package.path("model.onnx").stat().st_size / 1e6
     package_mb = sum(file.stat().st_size for file in package.folder.iterdir()) / 1e6
     memory = measure_memory(arguments.package.resolve())
-    ratios = {f"{name} / {_FUSED}": ratio(times, name, _FUSED) for name in found if name not in {_FUSED, _FLOAT}}
+    ratios = {f"{name} / {_FUSED}": ratio(times[name], times[_FUSED]) for name in found if name not in {_FUSED, _FLOAT}}
     sizes = {
         "model.onnx, MB": model_mb,
         "memory of the first chain, MB": memory.first_mb,
@@ -168,7 +148,7 @@ def main() -> None:
         "further chain / model.onnx": memory.further_mb / model_mb,
     }
     if baseline:
-        ratios |= {f"{_FLOAT} / {name}": ratio(times, _FLOAT, name) for name in (_FUSED, _CHAIN)}
+        ratios |= {f"{_FLOAT} / {name}": ratio(times[_FLOAT], times[name]) for name in (_FUSED, _CHAIN)}
         float_mb = baseline.size_bytes / 1e6
         sizes |= {"fp32 network, MB": float_mb, "fp32 network / package": float_mb / package_mb}
     _print(package, times, ratios, sizes)
@@ -180,7 +160,8 @@ def main() -> None:
         "ratios": {name: asdict(estimate) for name, estimate in ratios.items()},
         "sizes": sizes,
     }
-    Console().print(f"written to {write_result('model_speed', content)}", soft_wrap=True)
+    path = write_result(f"model_speed.{instructions()}", content)
+    Console().print(f"written to {path}", soft_wrap=True)
 
 
 def _print(

@@ -35,7 +35,7 @@ from benchmarks.overload_bench import (
     linear_program,
     measure_prices,
 )
-from benchmarks.results import write_result
+from benchmarks.results import instructions, write_result
 from demo.processes import start_cloud, stopping
 
 WARM_UP_S = 3.0
@@ -192,7 +192,7 @@ def main() -> None:
             policies = (PROMISED, "edge-only", "greedy", "neurosurgeon", fixed)
             trials = run_policies(bench, policies, offered, arguments.seconds, arguments.rounds)
     print_trials(trials, best)
-    write_result("overload", as_json(trials, prices, refusal, offered, best))
+    write_result(f"overload.{instructions()}", as_json(trials, prices, refusal, offered, best))
 
 
 if __name__ == "__main__":

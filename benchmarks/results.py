@@ -16,9 +16,9 @@ _LIBRARIES = ("edgedet", "onnxruntime", "numpy", "fastapi", "uvicorn", "grpcio")
 
 
 def write_result(name: str, content: dict[str, Any]) -> Path:
-    """Write ``benchmarks/results/<name>.<instructions>.json``."""
+    """Write ``benchmarks/results/<name>.json``; a name ends on `instructions` where they decide what was measured."""
     FOLDER.mkdir(exist_ok=True)
-    path = FOLDER / f"{name}.{instructions()}.json"
+    path = FOLDER / f"{name}.json"
     path.write_text(json.dumps({"machine": machine(), **content}, indent=1) + "\n")
     return path
 

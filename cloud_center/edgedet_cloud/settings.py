@@ -1,19 +1,13 @@
 """Settings of a cloud center: flags before environment (``EDGEDET_CLOUD_…``) before TOML file before defaults."""
 
-import os
-import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 
+from edgedet_runtime.setting_names import refuse_unknown_names
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 PREFIX = "EDGEDET_CLOUD_"
 """Of environment variables."""
-
-
-class UnknownSetting(ValueError):
-    """A name in the file or the environment that no setting has: misspelled, it must not be a default in silence."""
 
 
 class CloudSettings(BaseSettings):
@@ -55,21 +49,8 @@ def load_settings(config: Path | None, flags: dict[str, object]) -> CloudSetting
         ValidationError: a value that does not fit.
         TOMLDecodeError: the file is not TOML.
     """
-    for variable in os.environ:
-        if variable.upper().startswith(PREFIX):
-            _check_name(f"environment: {variable}", variable[len(PREFIX) :].lower())
-    for name in tomllib.loads(config.read_text(encoding="utf-8")) if config else ():
-        _check_name(f"config: {config}", name)
+    refuse_unknown_names(CloudSettings.model_fields, PREFIX, config)
     given = {name: value for name, value in flags.items() if value is not None}
     configured = type("Configured", (CloudSettings,), {"model_config": SettingsConfigDict(toml_file=config)})
     settings: CloudSettings = configured(**given)
     return settings
-
-
-def _check_name(where: str, name: str) -> None:
-    known = sorted(CloudSettings.model_fields)
-    if name not in known:
-        nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise UnknownSetting(
-            f"{where}: no setting is called {name!r}; did you mean {nearest!r}? There are: {', '.join(known)}"
-        )

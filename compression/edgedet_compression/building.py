@@ -24,7 +24,7 @@ from edgedet_compression.export.package_writer import (
     write_with_metrics,
 )
 from edgedet_compression.float_baseline import Anchors, FloatNetwork
-from edgedet_compression.known_models import CalibrationSet, FloatModel, Recipe
+from edgedet_compression.known_models import CalibrationSet, FloatModel, KnownModel
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
@@ -102,7 +102,7 @@ class Trained:
     """What it was trained on, beside the calibration photos."""
 
 
-def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress = silent) -> Package:
+def build_known(model: KnownModel, data: Path, target: Target, progress: Progress = silent) -> Package:
     """Build one of the known models, with its accuracy in the manifest.
 
     Raises:
@@ -111,15 +111,15 @@ def build_recipe(recipe: Recipe, data: Path, target: Target, progress: Progress 
     """
     target.check()
     trained = Trained(
-        source=recipe.load(data),
-        input=recipe.input,
-        normalization=recipe.normalization,
-        calibration=recipe.calibration(data, recipe.input, recipe.seed),
-        accuracy=partial(recipe.accuracy, data),
-        command=f"edgedet-compress build {recipe.name}",
-        description=recipe.description,
-        license=recipe.license,
-        seed=recipe.seed,
+        source=model.load(data),
+        input=model.input,
+        normalization=model.normalization,
+        calibration=model.calibration(data, model.input, model.seed),
+        accuracy=partial(model.accuracy, data),
+        command=f"edgedet-compress build {model.name}",
+        description=model.description,
+        license=model.license,
+        seed=model.seed,
     )
     return build_trained(trained, target, progress)
 

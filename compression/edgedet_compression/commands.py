@@ -10,12 +10,12 @@ from edgedet_runtime.package import Package, load_package
 from rich.table import Table
 
 from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
-from edgedet_compression.building import OwnNetwork, Target, build_own, build_recipe, store_metrics
+from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
-from edgedet_compression.known_models import RECIPES, recipe_named
+from edgedet_compression.known_models import KNOWN_MODELS, known_model
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
 from edgedet_compression.terminal import bars, faults_told, out
@@ -30,7 +30,7 @@ app = typer.Typer(
 Data = Annotated[
     Path | None, typer.Option(help="Folder of data sets and weights.", envvar="EDGEDET_DATA", show_default=False)
 ]
-_RECIPE_NAMES = ", ".join(recipe.name for recipe in RECIPES)
+_MODEL_NAMES = ", ".join(model.name for model in KNOWN_MODELS)
 _WEIGHTS = [source.name for source in SOURCES]
 _DATA_SETS = [data_set.name for data_set in DATA_SETS]
 
@@ -38,7 +38,7 @@ _DATA_SETS = [data_set.name for data_set in DATA_SETS]
 @app.command()
 def build(
     name: Annotated[
-        str | None, typer.Argument(help=f"{_RECIPE_NAMES}; with --onnx the new package's name.", show_default=False)
+        str | None, typer.Argument(help=f"{_MODEL_NAMES}; with --onnx the new package's name.", show_default=False)
     ] = None,
     data: Data = None,
     models: Annotated[Path, typer.Option(help="Folder of packages.", envvar="EDGEDET_MODELS")] = Path("models"),
@@ -79,12 +79,12 @@ def build(
     with faults_told(), bars() as progress:
         if onnx is None:
             if name is None:
-                raise BuildRefused(f"say what to build: {_RECIPE_NAMES}, or --onnx FILE")
+                raise BuildRefused(f"say what to build: {_MODEL_NAMES}, or --onnx FILE")
             if calibrate or labels or anchors:
                 raise BuildRefused("--calibrate, --labels and --anchors go with --onnx; a known model brings its own")
-            recipe = recipe_named(name)
+            model = known_model(name)
             target = Target(models, name, version, replace)
-            package = build_recipe(recipe, data_folder(data), target, progress)
+            package = build_known(model, data_folder(data), target, progress)
         else:
             own = OwnNetwork(
                 file=onnx,
@@ -155,12 +155,12 @@ def evaluate(
     with faults_told(), bars() as progress:
         package = load_package(folder)
         if photos is None:
-            recipe = recipe_named(package.manifest.name, advice="for photos of your own give --photos")
+            model = known_model(package.manifest.name, advice="for photos of your own give --photos")
             source_folder = data_folder(data)
-            source = recipe.load(source_folder)
-            baseline = FloatNetwork.load(source.model, recipe.normalization, source.anchors)
+            source = model.load(source_folder)
+            baseline = FloatNetwork.load(source.model, model.normalization, source.anchors)
             command = f"edgedet-compress evaluate {folder}"
-            metrics = recipe.accuracy(source_folder, Measured(package, command, baseline, progress))
+            metrics = model.accuracy(source_folder, Measured(package, command, baseline, progress))
         elif package.manifest.task == "detect":
             if annotations is None:
                 raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")

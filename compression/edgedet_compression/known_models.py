@@ -28,7 +28,7 @@ Photos = list[npt.NDArray[np.uint8]]
 
 @dataclass(frozen=True)
 class FloatModel:
-    """What a recipe starts from: float ONNX, the meaning of its outputs, its labels."""
+    """What a package is made from: float ONNX, the meaning of its outputs, its labels."""
 
     model: onnx.ModelProto
     anchors: Anchors
@@ -45,7 +45,7 @@ class CalibrationSet:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class KnownModel:
     """One model: where it comes from, what it sees, how it is calibrated, what its accuracy is measured on."""
 
     name: str
@@ -66,17 +66,17 @@ _RESNET20_SHA256 = "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b040
 _CIFAR10_CALIBRATION_IMAGES = 512
 
 
-def recipe_named(name: str, advice: str = "for a network of your own give --onnx") -> Recipe:
-    """A recipe by its package's name.
+def known_model(name: str, advice: str = "for a network of your own give --onnx") -> KnownModel:
+    """A known model by its package's name.
 
     Raises:
-        BuildRefused: no such recipe; the message lists those that are.
+        BuildRefused: no such model; the message lists those that are.
     """
-    for recipe in RECIPES:
-        if recipe.name == name:
-            return recipe
-    known = ", ".join(recipe.name for recipe in RECIPES)
-    raise BuildRefused(f"no recipe {name!r}; there are: {known}; {advice}")
+    for model in KNOWN_MODELS:
+        if model.name == name:
+            return model
+    known = ", ".join(model.name for model in KNOWN_MODELS)
+    raise BuildRefused(f"no known model {name!r}; there are: {known}; {advice}")
 
 
 def _load_yolov3_tiny(data: Path) -> FloatModel:
@@ -124,8 +124,8 @@ def _cifar10_test(data: Path, measured: Measured) -> Sequence[Metric]:
     return classification_metrics(read_cifar10(data / "cifar10", "test"), measured)
 
 
-RECIPES = (
-    Recipe(
+KNOWN_MODELS = (
+    KnownModel(
         name="yolov3-tiny-coco",
         description="YOLOv3-tiny (Redmon & Farhadi 2018) for the 80 COCO labels, int8.",
         license="Darknet YOLO license (public domain style)",
@@ -136,7 +136,7 @@ RECIPES = (
         calibration=_coco_train,
         accuracy=_coco_val,
     ),
-    Recipe(
+    KnownModel(
         name="resnet20-cifar10",
         description="ResNet-20 (He et al. 2015) for the 10 labels of CIFAR-10, int8.",
         license="BSD 2-Clause (weights: github.com/akamaster/pytorch_resnet_cifar10)",

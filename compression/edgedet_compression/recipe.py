@@ -6,7 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.image_augmentation import ImageAugmentation
@@ -80,7 +80,7 @@ class Recipe(Strict):
             share = stage.distillation.weight if isinstance(stage, TrainStage) and stage.distillation else 0.0
             if share > 1 and not self.detects:
                 raise ValueError(f"stage {stage.name}: distillation.weight of a classifier is a share, 0…1")
-            for wrong in _unknown_augmentation(stage, detects=self.detects):
+            for wrong in _augmentation_faults(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
             if stage.name in names:
                 raise ValueError(f"two stages are called {stage.name}")
@@ -90,13 +90,16 @@ class Recipe(Strict):
         return self
 
 
-def _unknown_augmentation(stage: Stage, *, detects: bool) -> Iterator[str]:
+def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
     """What is wrong with a stage's augmentation."""
     how = DetectionAugmentation if detects else ImageAugmentation
+    given = getattr(stage, "augmentation", {})
     known = [field.name for field in fields(how)]
-    for name in getattr(stage, "augmentation", {}):
-        if name not in known:
-            yield f"nothing is called {name!r} there; there are: {', '.join(known)}"
+    yield from (f"nothing is called {name!r} there; there are: {', '.join(known)}" for name in given.keys() - {*known})
+    try:
+        TypeAdapter(how).validate_python(given)
+    except ValidationError as error:
+        yield from (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
 
 
 def recipe_names() -> list[str]:

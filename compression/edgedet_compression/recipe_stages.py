@@ -88,12 +88,20 @@ class PruneChannelsStage(_Stage):
     criterion: Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"] = (
         "std-prune"
     )
-    parameters: Annotated[int, Field(gt=0)]
-    """At most this many are left."""
+    parameters: Annotated[int, Field(gt=0)] | None = None
+    """At most this many are left, …"""
+    share: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """… or this share of all channels goes."""
     floor: Share = 0.1
     """Share of a layer's channels that stays in any case."""
     seed: int = 0
     """Of random scores."""
+
+    @model_validator(mode="after")
+    def _one_measure(self) -> Self:
+        if (self.parameters is None) == (self.share is None):
+            raise ValueError("give either parameters (that are left at most) or share (of channels that go)")
+        return self
 
 
 class PruneWeightsStage(_Stage):

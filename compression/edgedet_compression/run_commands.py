@@ -135,6 +135,7 @@ def report(
     recipe: RecipeName,
     data: Data = None,
     runs: Runs = None,
+    models: Models = Path("models"),
     file: Annotated[Path | None, typer.Option("--to", help="HTML file (default RECIPE.html).")] = None,
 ) -> None:
     """Write what a run has reached so far as one HTML file that opens offline.
@@ -146,7 +147,7 @@ def report(
         from edgedet_compression.runner import folders_of, folders_read, open_data
         from edgedet_compression.stages.report import report_run
 
-        found, place = load_recipe(recipe), _place(data, runs, Path("models"), progress)
+        found, place = load_recipe(recipe), _place(data, runs, models, progress)
         target = file or Path(f"{found.name}.html")
         folders = folders_of(found, place)
         known = folders | folders_read(found, folders, place)

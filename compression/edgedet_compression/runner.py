@@ -1,7 +1,7 @@
 """Runs a recipe stage by stage; what is done already is not done again."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import SourceMissing
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.recipe import Recipe, load_recipe
+from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,
@@ -50,6 +50,8 @@ class Workplace:
     runs: Path
     models: Path
     progress: Progress = silent
+    opened: dict[tuple[DataSettings, Path], OpenData] = field(default_factory=dict)
+    """Data sets of this and other recipes: reading and hashing CIFAR-10 takes seconds."""
 
 
 def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> dict[str, StageFolder]:
@@ -58,8 +60,7 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
     Raises:
         CompressionFault: one of its kinds; what was done stays, and the next run goes on from there.
     """
-    data = open_data(recipe, place)
-    folders = _folders(recipe, data, place)
+    data, folders = open_data(recipe, place), folders_of(recipe, place)
     done: dict[str, StageFolder] = {}
     for stage in _needed(recipe, until):
         folder = folders[stage.name]
@@ -76,15 +77,14 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
 
 def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
     """Every stage's folder, done or not."""
-    return _folders(recipe, open_data(recipe, place), place)
-
-
-def _folders(recipe: Recipe, data: OpenData, place: Workplace) -> dict[str, StageFolder]:
+    data = open_data(recipe, place)
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
         read = [_found(reference, folders, place) for reference in references(stage)]
         photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
-        inputs = digest(recipe.data, stage, photos, *(folder.inputs for folder in read))
+        # A package in another folder is another one.
+        where = str(place.models.absolute()) if isinstance(stage, ExportStage) else ""
+        inputs = digest(recipe.data, stage, photos, where, *(folder.inputs for folder in read))
         folders[stage.name] = StageFolder(place.runs / recipe.name / f"{stage.name}-{inputs[:8]}", inputs)
     return folders
 
@@ -96,7 +96,7 @@ def folders_read(recipe: Recipe, folders: dict[str, StageFolder], place: Workpla
 
 
 def open_data(recipe: Recipe, place: Workplace) -> OpenData:
-    """The data set of a recipe.
+    """The data set of a recipe, opened once for all that ask.
 
     Raises:
         SourceMissing: its folder is not there.
@@ -107,8 +107,10 @@ def open_data(recipe: Recipe, place: Workplace) -> OpenData:
     if folder is None:
         wanted = f"recipe {recipe.name}: no folder {' nor '.join(map(str, places))}"
         raise SourceMissing(f"{wanted}: {_advice(recipe)}correct EDGEDET_DATA, --data or data.folder")
-    kind = DetectionData if recipe.detects else ClassificationData
-    return kind(recipe.data, folder, place.progress)
+    if (recipe.data, folder) not in place.opened:
+        kind = DetectionData if recipe.detects else ClassificationData
+        place.opened[recipe.data, folder] = kind(recipe.data, folder, place.progress)
+    return place.opened[recipe.data, folder]
 
 
 def _advice(recipe: Recipe) -> str:

@@ -1,14 +1,12 @@
 """Settings of an edge node: flags before environment (``EDGEDET_EDGE_…``) before TOML file before defaults."""
 
-import os
 import secrets
 import socket
-import tomllib
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from edgedet_runtime.setting_names import refuse_unknown_names
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import (
     BaseSettings,
@@ -49,10 +47,6 @@ PREFIX = "EDGEDET_EDGE_"
 """Of environment variables."""
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
-
-
-class UnknownSetting(ValueError):
-    """A name in the file or the environment that no setting has: misspelled, it must not be a default in silence."""
 
 
 class EdgeSettings(BaseSettings):
@@ -132,24 +126,11 @@ def load_settings(config: Path | None, flags: dict[str, object]) -> EdgeSettings
         ValidationError: a value that does not fit.
         TOMLDecodeError: the file is not TOML.
     """
-    for variable in os.environ:
-        if variable.upper().startswith(PREFIX):
-            _check_name(f"environment: {variable}", variable[len(PREFIX) :].lower())
-    for name in tomllib.loads(config.read_text(encoding="utf-8")) if config else ():
-        _check_name(f"config: {config}", name)
+    refuse_unknown_names(EdgeSettings.model_fields, PREFIX, config)
     given = {name: value for name, value in flags.items() if value is not None}
     configured = type("Configured", (EdgeSettings,), {"model_config": SettingsConfigDict(toml_file=config)})
     settings: EdgeSettings = configured(**given)
     return settings
-
-
-def _check_name(where: str, name: str) -> None:
-    known = sorted(EdgeSettings.model_fields)
-    if name not in known:
-        nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
-        raise UnknownSetting(
-            f"{where}: no setting is called {name!r}; did you mean {nearest!r}? There are: {', '.join(known)}"
-        )
 
 
 def _masked_url(url: str) -> str:

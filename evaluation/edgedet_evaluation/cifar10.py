@@ -39,7 +39,7 @@ _ALLOWED = {
 
 @dataclass(frozen=True, slots=True)
 class LabeledImages:
-    """Images uint8 [n, height, width, 3] RGB and their labels' indices int64 [n]."""
+    """Images uint8 [n, height, width, 3] RGB, or 1 gray, and their labels' indices int64 [n]."""
 
     name: str
     images: NDArray[np.uint8]

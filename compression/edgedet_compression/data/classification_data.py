@@ -29,6 +29,7 @@ from edgedet_compression.data.labeled_images import (
 )
 from edgedet_compression.data.score import Score
 from edgedet_compression.data.splits import hold_out, hold_out_by_label
+from edgedet_compression.distillation.teacher_logits import TeacherLogits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.known_models import CalibrationSet
 from edgedet_compression.networks.lenet import LeNet
@@ -38,7 +39,7 @@ from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipe import DataSettings
 from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
-from edgedet_compression.training.classification import ClassificationTask, Distillation, predict
+from edgedet_compression.training.classification import ClassificationTask, predict
 
 _FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg16": vgg16,
@@ -211,10 +212,10 @@ def _in_color(images: ImageSet) -> NDArray[np.uint8]:
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
-def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> Distillation | None:
+def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherLogits | None:
     if teacher is None or stage.distillation is None:
         return None
-    return Distillation(teacher, stage.distillation.temperature, stage.distillation.weight, stage.schedule.dtype)
+    return TeacherLogits(teacher, stage.distillation.temperature, stage.distillation.weight, stage.schedule.dtype)
 
 
 def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:

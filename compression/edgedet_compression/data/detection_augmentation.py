@@ -56,14 +56,6 @@ def sample(
     return BoxedPhoto(_recolored(canvas, how, rng), boxes, labels)
 
 
-def plain(photo: BoxedPhoto, size: int) -> BoxedPhoto:
-    """A photo in the middle of its input, unchanged but for its size."""
-    canvas = np.full((size, size, 3), _FILL, np.uint8)
-    still = DetectionAugmentation(0, 0, 0, flip=False)
-    boxes, labels = _place(canvas, photo, (0, 0, size, size), still, np.random.default_rng(0))
-    return BoxedPhoto(canvas, boxes, labels)
-
-
 def _place(
     canvas: Pixels,
     photo: BoxedPhoto,

@@ -29,7 +29,7 @@ from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipe import DataSettings
 from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.sources import folder_sha256
-from edgedet_compression.training.detection import DetectionTask, ValidationPhotos, score_network
+from edgedet_compression.training.detection import DetectionTask, PreparedPhotos, score_network
 from edgedet_compression.training.yolo_loss import YoloLoss
 
 _DESIGNED_FOR = 416
@@ -114,7 +114,7 @@ class DetectionData:
         photos = [photo for part in datasets for photo in load_boxed_photos(part, self.labels, size, self.progress)]
         return DetectionTask(
             photos=photos,
-            validation=None if stage.all_data or validation is None else self.validation_photos(),
+            validation=None if stage.all_data or validation is None else self.validation_photos,
             batch_size=stage.schedule.batch,
             size=size,
             seed=stage.schedule.seed,
@@ -125,8 +125,8 @@ class DetectionData:
         )
 
     @cached_property
-    def _test_photos(self) -> ValidationPhotos:
-        return ValidationPhotos.read(self.test, self.labels, self.settings.size)
+    def _test_photos(self) -> PreparedPhotos:
+        return PreparedPhotos.read(self.test, self.labels, self.settings.size)
 
     def score(self, network: nn.Module) -> list[Score]:
         """mAP50 and mAP50-95 on the test split, which no choice is made on."""
@@ -144,7 +144,7 @@ class DetectionData:
         assert isinstance(network, DarknetModule)
         if self._parts[1] is None:
             return {}
-        return {"mAP50": score_network(network, self.validation_photos()).map50}
+        return {"mAP50": score_network(network, self.validation_photos).map50}
 
     def input_spec(self, size: int | None) -> InputSpec:
         """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
@@ -162,7 +162,8 @@ class DetectionData:
         """Of a package, on the test split."""
         return detection_metrics(self.test, measured)
 
-    def validation_photos(self) -> ValidationPhotos:
+    @cached_property
+    def validation_photos(self) -> PreparedPhotos:
         """The validation split as networks read it.
 
         Raises:
@@ -171,7 +172,7 @@ class DetectionData:
         validation = self._parts[1]
         if validation is None:
             raise BuildRefused("data: give validation (the name of a split) or hold_out (a number of photos)")
-        return ValidationPhotos.read(validation, self.labels, self.settings.size)
+        return PreparedPhotos.read(validation, self.labels, self.settings.size)
 
     def some_test_photos(self, count: int) -> CocoDataset:
         """The first photos of the test split, to look at."""

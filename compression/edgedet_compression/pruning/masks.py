@@ -51,11 +51,6 @@ def holding(masks: Masks) -> Callable[[nn.Module], None]:
     return hold
 
 
-def masks_of_zeros(weights: Weights) -> dict[str, Tensor]:
-    """The masks that hold what is zero now."""
-    return {name: weight != 0 for name, weight in weights.items()}
-
-
 def sparsity(weights: Weights) -> Sparsity:
     """How sparse weights are, layer by layer and in total."""
     zeros = {name: int((weight == 0).sum()) for name, weight in weights.items()}

@@ -17,7 +17,7 @@ from edgedet_compression.networks.families import state_bytes
 from edgedet_compression.progress import Advance, Progress, silent
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.reports.latency import Latency, measure_latency
-from edgedet_compression.training.detection import ValidationPhotos, detect
+from edgedet_compression.training.detection import PreparedPhotos, detect
 
 TEACHER = "all branches"
 
@@ -63,7 +63,7 @@ class BranchReport:
 def branch_report(
     teacher: DarknetModule,
     variants: Mapping[int, DarknetModule],
-    validation: ValidationPhotos,
+    validation: PreparedPhotos,
     latency_size: int,
     progress: Progress = silent,
 ) -> BranchReport:
@@ -93,7 +93,7 @@ def branch_report(
 
 
 def _accuracies(
-    networks: Mapping[str, DarknetModule], validation: ValidationPhotos, advance: Advance
+    networks: Mapping[str, DarknetModule], validation: PreparedPhotos, advance: Advance
 ) -> dict[str, BranchAccuracy]:
     dataset, ids = validation.dataset, validation.category_ids
     weights = bootstrap_weights(len(dataset.photos))

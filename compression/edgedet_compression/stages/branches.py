@@ -20,7 +20,7 @@ def report_branches(stage: BranchReportStage, context: Context) -> Figures:
         raise BuildRefused(f"stage {stage.name}: branches are those of detectors, {context.recipe.name} classifies")
     variants = {int(stride): _yolo(context, name) for stride, name in zip(stage.strides, stage.variants, strict=True)}
     found = branch_report(
-        _yolo(context, stage.teacher), variants, context.data.validation_photos(), stage.latency_size, context.progress
+        _yolo(context, stage.teacher), variants, context.data.validation_photos, stage.latency_size, context.progress
     )
     file = context.folder.path / BRANCHES
     found.save(file)

@@ -13,7 +13,7 @@ from edgedet_compression.stages.context import Context, Figures
 
 
 def export(stage: ExportStage, context: Context) -> Figures:
-    """Write the package below the models folder; a version that is there from an earlier run is replaced."""
+    """Write the package below the models folder; one that this recipe made before is replaced."""
     network, data = context.network(stage.start), context.data
     spec = data.input_spec(stage.size)
     calibration = data.calibration(spec)
@@ -30,7 +30,7 @@ def export(stage: ExportStage, context: Context) -> Figures:
         command=f"edgedet-compress run {context.recipe.name} --until {stage.name}",
         description=stage.description,
         license=stage.license,
-        seed=0,
+        seed=context.recipe.data.seed,
         data=(f"training: {Path(context.recipe.data.folder).name}, sha256 {data.fingerprint}",),
     )
     target = Target(context.models, stage.package, replace=_is_ours(context.models / stage.package / "1", trained))

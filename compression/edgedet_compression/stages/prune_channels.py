@@ -1,4 +1,4 @@
-"""The stage `prune-channels`: fewer channels by one criterion, to a budget of parameters, rebuilt dense."""
+"""The stage `prune-channels`: fewer channels by one criterion, to a budget or by a share, rebuilt dense."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.channel_groups import channel_groups, group_scores
-from edgedet_compression.pruning.channels import prune_to_parameters
+from edgedet_compression.pruning.channels import prune_share, prune_to_parameters
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.importance import CRITERIA, Importance, random_scores, rank_correlation
 from edgedet_compression.recipe_stages import PruneChannelsStage
@@ -21,7 +21,11 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
     network = context.network(stage.start)
     shape = context.data.image_shape
     importance = _importance(stage)
-    found = prune_to_parameters(network, importance, shape, stage.parameters, stage.floor)
+    if stage.parameters is not None:
+        found = prune_to_parameters(network, importance, shape, stage.parameters, stage.floor)
+    else:
+        assert stage.share is not None
+        found = prune_share(network, importance, shape, stage.share, stage.floor)
     save_network(found.network, context.folder.path / NETWORK)
     return {
         "parameters": parameter_count(found.network),

@@ -46,7 +46,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     for folder in trained:
         (folder / CHECKPOINT).unlink(missing_ok=True)
     save_network(network, context.folder.path / NETWORK)
-    size = write_sparse(network, context.folder.path / SPARSE, values="fp32")
+    size = write_sparse(network, context.folder.path / SPARSE)
     return {
         "method": stage.method,
         "parameters": parameter_count(network),

@@ -38,7 +38,7 @@ from edgedet_compression.reports.latency import measure_latency
 from edgedet_compression.runs import StageFolder
 from edgedet_compression.stages.branches import branch_table
 from edgedet_compression.stages.context import OpenData
-from edgedet_compression.training.detection import ValidationPhotos, detect
+from edgedet_compression.training.detection import PreparedPhotos, detect
 from edgedet_compression.training.loop import read_log
 
 _PHOTOS = 3
@@ -229,7 +229,7 @@ def _photos(data: OpenData, networks: list[nn.Module], packages: list[Package]) 
     assert isinstance(last, DarknetModule)
     answerer = Answerer.load(packages[-1]) if packages else None
     photos = data.test.photos[:_PHOTOS]
-    inputs = ValidationPhotos.read(data.some_test_photos(_PHOTOS), data.labels, data.settings.size)
+    inputs = PreparedPhotos.read(data.some_test_photos(_PHOTOS), data.labels, data.settings.size)
     pairs = []
     for photo, codes, geometry in zip(
         read_photos(photo.file for photo in photos), inputs.inputs, inputs.geometries, strict=True

@@ -14,7 +14,7 @@ from edgedet_compression.training.loop import Methods, train
 
 
 def train_network(stage: TrainStage, context: Context) -> Figures:
-    """Train, write the network; figures are the log's last line and the size."""
+    """Train, write the network; figures are the whole log and the size."""
     network = _start(stage, context)
     teacher = context.network(stage.distillation.teacher) if stage.distillation else None
     if teacher is not None:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from edgedet_compression.data.image_augmentation import ImageAugmentation, cut_out, flipped, gather, recolor
 from edgedet_compression.data.labeled_images import ImageSet
+from edgedet_compression.distillation.teacher_logits import TeacherLogits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.training.schedule import autocast
@@ -28,36 +29,6 @@ class ClassificationBatch:
 
 
 @dataclass(frozen=True)
-class Distillation:
-    """Follows a teacher's logits (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network").
-
-    loss = (1 - weight)·CE + weight·T²·KL(softmax(teacher/T) ‖ softmax(student/T)); T² keeps the gradients of the
-    second term as large as those of the first, whatever the temperature T.
-    """
-
-    teacher: nn.Module
-    """In evaluation mode."""
-    temperature: float = 4.0
-    weight: float = 0.9
-    dtype: torch.dtype = torch.float32
-    """Of the teacher's forward pass."""
-
-    def distance(self, logits: Tensor, images: Tensor) -> Tensor:
-        """T²·KL to the teacher on the same images; a scalar."""
-        assert not self.teacher.training
-        with torch.no_grad(), autocast(self.dtype):
-            taught = self.teacher(images)
-        return softened_divergence(logits.float(), taught.float(), self.temperature)
-
-
-def softened_divergence(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
-    """T²·KL(softmax(taught/T) ‖ softmax(logits/T)) of logits [n, classes], the mean over n."""
-    student = functional.log_softmax(logits / temperature, dim=1)
-    teacher = functional.log_softmax(taught / temperature, dim=1)
-    return functional.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
-
-
-@dataclass(frozen=True)
 class ClassificationTask:
     """Learns `learned`; an epoch shows each image at most once, in an order of its own.
 
@@ -73,7 +44,7 @@ class ClassificationTask:
     seed: int
     augmentation: ImageAugmentation
     label_smoothing: float = 0.0
-    distill: Distillation | None = None
+    distill: TeacherLogits | None = None
     dtype: torch.dtype = torch.float32
     """Of the forward pass in `evaluate`."""
 

@@ -33,8 +33,8 @@ class DetectionBatch:
 
 
 @dataclass(frozen=True)
-class ValidationPhotos:
-    """Photos as the runtime would make inputs of them, and the boxes to be found."""
+class PreparedPhotos:
+    """Photos as the runtime would make inputs of them, uint8 [1, H, W, 3], and the boxes to be found."""
 
     dataset: CocoDataset
     category_ids: list[int]
@@ -42,7 +42,7 @@ class ValidationPhotos:
     geometries: list[Geometry]
 
     @classmethod
-    def read(cls, dataset: CocoDataset, labels: Sequence[str], size: int) -> "ValidationPhotos":
+    def read(cls, dataset: CocoDataset, labels: Sequence[str], size: int) -> "PreparedPhotos":
         """Decode and letterbox all photos."""
         spec = InputSpec(name="image", height=size, width=size, channels=3)
         made = [to_input(decoded(photo.file), spec) for photo in dataset.photos]
@@ -55,7 +55,7 @@ class DetectionTask:
     """Learns `photos`; an epoch shows each once, or leads a mosaic by it."""
 
     photos: Sequence[BoxedPhoto]
-    validation: ValidationPhotos | None
+    validation: PreparedPhotos | None
     """None where all photos are learned."""
     batch_size: int
     size: int
@@ -130,7 +130,7 @@ def detect(network: DarknetModule, codes: NDArray[np.uint8], geometry: Geometry)
     return replace(found, boxes=geometry.to_photo(found.boxes))
 
 
-def score_network(network: DarknetModule, validation: ValidationPhotos) -> DetectionScore:
+def score_network(network: DarknetModule, validation: PreparedPhotos) -> DetectionScore:
     """Answers of a network in evaluation mode against the boxes of all validation photos."""
     pairs = zip(validation.inputs, validation.geometries, strict=True)
     answers = [detect(network, codes, geometry) for codes, geometry in pairs]

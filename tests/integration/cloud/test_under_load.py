@@ -14,6 +14,7 @@ from edgedet_proto.inference_pb2_grpc import GRPCInferenceServiceStub
 from edgedet_proto.wire import RETRY_KEY, CloudLoad, build_photo_request
 
 from demo.processes import Running, free_port, start_cloud, stopping
+from tests.integration.edge.asking import wait_for
 
 LONGEST_S = 30.0
 OK, EXHAUSTED = grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -28,13 +29,6 @@ def photo_request(edge, sample_photos: list[Path]) -> ModelInferRequest:
 @pytest.fixture(scope="module")
 def tail_request(edge, sample_photos: list[Path]) -> ModelInferRequest:
     return edge.request(sample_photos[0], 6)
-
-
-def wait_for_line(log: Path, text: str) -> None:
-    deadline = time.monotonic() + LONGEST_S
-    while text not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def test_a_cloud_beyond_its_capacity_refuses_at_once_and_tells_when_to_try_again(
@@ -129,7 +123,7 @@ def test_a_cloud_that_is_told_to_stop_answers_what_it_accepted(
             for _ in calls:
                 await arrived.acquire()
             cloud.signal(signal.SIGTERM)
-            await asyncio.to_thread(wait_for_line, cloud.log, '"event": "draining"')
+            await asyncio.to_thread(wait_for, lambda: '"event": "draining"' in cloud.log.read_text(), "draining")
             with pytest.raises(grpc.aio.AioRpcError) as late:
                 await caller(tail_request, LONGEST_S, arrived.release)
             assert all(response.outputs for response in await asyncio.gather(*calls))

@@ -1,6 +1,6 @@
 """The compress command in this process, networks of a user as files, and a folder of photos."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -45,3 +45,14 @@ def own_detector(tmp_path: Path) -> Path:
 def photos(sample_photos: list[Path]) -> Path:
     """A folder of photos to calibrate on."""
     return sample_photos[0].parent
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For torch: networks as small as those of tests gain nothing by a second one."""
+    import torch  # noqa: PLC0415 - only tests that need torch ask for this
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from edgedet_compression.known_models import recipe_named
+from edgedet_compression.known_models import known_model
 from edgedet_runtime.package import load_package
 
 pytestmark = pytest.mark.needs_data
@@ -39,4 +39,4 @@ def test_the_yolov3_tiny_package_is_a_fraction_of_its_float_weights(models: Path
     folder = models / "yolov3-tiny-coco" / "1"
     package_bytes = sum(path.stat().st_size for path in folder.iterdir())
     assert package_bytes < 10e6
-    assert recipe_named("yolov3-tiny-coco").load(data).model.ByteSize() >= 3.8 * package_bytes
+    assert known_model("yolov3-tiny-coco").load(data).model.ByteSize() >= 3.8 * package_bytes

@@ -1,7 +1,6 @@
 """A recipe for detectors: branches removed, weights transferred and distilled, channels pruned, packaged, reported."""
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from edgedet_compression.stages.report import report_run
 from edgedet_runtime.package import load_package
 from PIL import Image
 
-pytestmark = pytest.mark.needs_torch
+pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 
 TRAINING = 'schedule = { epochs = 1, batch = 2, lr = 0.001, precision = "fp32", ema = 0.9, clip_norm = 10.0 }'
 RECIPE = f"""
@@ -79,15 +78,6 @@ license = "Apache-2.0"
 """
 ANNOTATION = """<annotation><object><name>square</name><bndbox>
 <xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object></annotation>"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

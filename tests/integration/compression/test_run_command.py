@@ -9,16 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from edgedet_compression.run_commands import app
 from edgedet_runtime.package import load_package
-from PIL import Image
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.needs_torch
+from tests.unit.compression.toy_photos import write_shapes
+
+pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 
 DATA = """
 name = "NAME"
@@ -106,28 +105,8 @@ class Bench:
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Photos of two kinds that are easy to tell apart."""
     root = tmp_path_factory.mktemp("bench")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("test", 6)):
-        for label in ("square", "stripes"):
-            folder = root / "data" / "photos" / split / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
-                if label == "square":
-                    pixels[8:24, 8:24] += 150
-                else:
-                    pixels[::4] += 150
-                Image.fromarray(pixels).save(folder / f"{number}.png")
+    write_shapes(root / "data" / "photos")
     return Bench(root)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the processes have: networks as small as these gain nothing by a second one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

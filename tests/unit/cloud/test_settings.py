@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 from edgedet_cloud.cli import app
-from edgedet_cloud.settings import UnknownSetting, load_settings
+from edgedet_cloud.settings import load_settings
+from edgedet_runtime.setting_names import UnknownSetting
 from typer.testing import CliRunner
 
 

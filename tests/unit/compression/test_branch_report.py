@@ -7,7 +7,7 @@ import pytest
 from edgedet_compression.networks.families import parameter_count, state_bytes
 from edgedet_compression.pruning.layers import remove_branch
 from edgedet_compression.reports.branch_report import TEACHER, BranchReport, branch_report
-from edgedet_compression.training.detection import ValidationPhotos
+from edgedet_compression.training.detection import PreparedPhotos
 from edgedet_evaluation.coco import CocoDataset, CocoPhoto
 
 from tests.unit.compression.prunable_networks import small_yolo
@@ -33,7 +33,7 @@ def report(sample_photos) -> BranchReport:
     dataset = CocoDataset("drawn", photos, tuple(enumerate(LABELS, start=1)), content, "")
     teacher = small_yolo()
     variants = {stride: remove_branch(teacher, stride) for stride in (4, 2)}
-    return branch_report(teacher, variants, ValidationPhotos.read(dataset, LABELS, 16), 32)
+    return branch_report(teacher, variants, PreparedPhotos.read(dataset, LABELS, 16), 32)
 
 
 def test_every_network_has_a_row_and_the_teacher_comes_first(report: BranchReport):

@@ -7,12 +7,9 @@ import pytest
 import torch
 from edgedet_compression.data.image_augmentation import UNCHANGED, ImageAugmentation
 from edgedet_compression.data.labeled_images import CIFAR10_NORMALIZATION, ImageSet
+from edgedet_compression.distillation.teacher_logits import TeacherLogits, softened_divergence
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.training.classification import (
-    ClassificationTask,
-    Distillation,
-    softened_divergence,
-)
+from edgedet_compression.training.classification import ClassificationTask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -96,7 +93,7 @@ def test_label_smoothing_mixes_the_label_with_all(task: ClassificationTask):
 def test_distillation_is_weighed_against_the_labels(task: ClassificationTask):
     batch = task.batch(0, 0)
     teacher = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)).eval()
-    parts = replace(task, distill=Distillation(teacher, 4.0, 0.75)).loss(Brightest(), batch)
+    parts = replace(task, distill=TeacherLogits(teacher, 4.0, 0.75)).loss(Brightest(), batch)
     assert torch.equal(parts["cross_entropy"], task.loss(Brightest(), batch)["loss"])
     torch.testing.assert_close(parts["loss"], 0.25 * parts["cross_entropy"] + 0.75 * parts["distill"])
     parts["loss"].requires_grad_().backward()

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from edgedet_compression.data.boxed_photos import BoxedPhoto
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation, plain, sample
+from edgedet_compression.data.detection_augmentation import DetectionAugmentation, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,9 +64,14 @@ def test_every_box_of_a_mosaic_surrounds_a_bright_rectangle(seed: int):
     assert len(made.boxes) == len(made.labels) <= 4
 
 
+def as_it_is(photo: BoxedPhoto) -> BoxedPhoto:
+    still = dataclasses.replace(NO_COLOR, mosaic=0, scale=0, translation=0, flip=False)
+    return sample([photo], 0, SIZE, still, np.random.default_rng(0))
+
+
 def test_a_photo_as_it_is_fills_its_input_and_its_box_with_it():
     photo = drawn(np.random.default_rng(3))
-    made = plain(photo, SIZE)
+    made = as_it_is(photo)
     scale = SIZE / max(photo.pixels.shape[:2])
     sides = made.boxes[0, 2:] - made.boxes[0, :2]
     np.testing.assert_allclose(sides, (photo.boxes[0, 2:] - photo.boxes[0, :2]) * scale, rtol=1e-5)
@@ -128,4 +133,4 @@ def test_colors_change_and_boxes_do_not():
 def test_without_color_pixels_stay_as_they_are():
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     photo = BoxedPhoto(pixels, np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
-    np.testing.assert_array_equal(plain(photo, SIZE).pixels, pixels)
+    np.testing.assert_array_equal(as_it_is(photo).pixels, pixels)

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 from edgedet_compression.pruning.criteria import one_threshold
-from edgedet_compression.pruning.masks import apply_masks, holding, masks_of_zeros, prunable_weights, sparsity
+from edgedet_compression.pruning.masks import apply_masks, holding, prunable_weights, sparsity
 from torch import nn
 
 from tests.unit.compression.prunable_networks import IMAGE, small_vgg
@@ -50,11 +50,3 @@ def test_sparsity_counts_zeros_by_layer_and_in_total():
     found = sparsity(prunable_weights(network))
     assert found.layers == {"0.weight": 1.0, "1.weight": 0.0}
     assert found.total == pytest.approx(0.8)
-
-
-def test_the_masks_of_a_pruned_network_are_found_again():
-    network = small_vgg()
-    masks = one_threshold(prunable_weights(network), 0.6)
-    apply_masks(network, masks)
-    found = masks_of_zeros(prunable_weights(network))
-    assert all(torch.equal(found[name], mask) for name, mask in masks.items())

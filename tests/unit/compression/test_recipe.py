@@ -60,6 +60,18 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ('format = "folders"', 'format = "zip"', "data.format"),
         ("[data]", "[data", "not TOML"),
         ("lr = 0.1 }", "lr = 0 }", "lr"),
+        (
+            "lr = 0.1 }",
+            "lr = 0.1 }\naugmentation = { mosaic = 1.0 }",
+            "nothing is called 'mosaic' there",
+        ),
+        ("lr = 0.1 }", 'lr = 0.1 }\naugmentation = { flip = "alternate" }', "stage first: augmentation: flip"),
+        ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = 1.5 }", "stage first: augmentation: translate"),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "second"\nkind = "prune-channels"\nstart = "first"',
+            "parameters .* or share",
+        ),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:

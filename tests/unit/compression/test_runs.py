@@ -4,14 +4,14 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.runner import Workplace, folders_of, run_recipe
 from edgedet_compression.runs import StageFolder, digest
-from PIL import Image
+
+from tests.unit.compression.toy_photos import write_shapes
 
 pytestmark = pytest.mark.needs_torch
 
@@ -67,18 +67,7 @@ license = "Apache-2.0"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A folder of photos of two kinds that are easy to tell apart."""
     root = tmp_path_factory.mktemp("work")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("test", 6)):
-        for label in ("square", "stripes"):
-            folder = root / "data" / "photos" / split / label
-            folder.mkdir(parents=True)
-            for number in range(count):
-                pixels = rng.integers(0, 60, (32, 32, 3), dtype=np.uint8)
-                if label == "square":
-                    pixels[8:24, 8:24] += 150
-                else:
-                    pixels[::4] += 150
-                Image.fromarray(pixels).save(folder / f"{number}.png")
+    write_shapes(root / "data" / "photos")
     return Workplace(root / "data", root / "runs", root / "models")
 
 

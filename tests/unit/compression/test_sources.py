@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
-from edgedet_compression.known_models import recipe_named
+from edgedet_compression.known_models import known_model
 from edgedet_compression.sources import YOLOV3_TINY, data_folder, find_fetched, find_weights, source_named
 
 WEIGHTS = YOLOV3_TINY.files[0]
@@ -44,6 +44,6 @@ def test_weights_that_nothing_fetches_point_to_the_readme(tmp_path: Path):
 
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(BuildRefused, match="there are: yolov3-tiny-coco, resnet20-cifar10"):
-        recipe_named("yolov9")
+        known_model("yolov9")
     with pytest.raises(BuildRefused, match=r"there are: yolov3-tiny$"):
         source_named("yolov9")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from edgedet_edge.settings import EdgeSettings, UnknownSetting, load_settings
+from edgedet_edge.settings import EdgeSettings, load_settings
+from edgedet_runtime.setting_names import UnknownSetting
 from pydantic import ValidationError
 
 
