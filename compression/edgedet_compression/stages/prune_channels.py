@@ -1,5 +1,6 @@
 """The stage `prune-channels`: fewer channels by one criterion, to a budget or by a share, rebuilt dense."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -41,12 +42,13 @@ def _importance(stage: PruneChannelsStage) -> Importance:
     return random_scores(stage.seed) if stage.criterion == "random" else CRITERIA[stage.criterion]
 
 
-def _correlations(network: nn.Module, shape: Sequence[int], importance: Importance) -> dict[str, float]:
-    """How alike the criterion's ranking of all channels is to that of the others."""
+def _correlations(network: nn.Module, shape: Sequence[int], importance: Importance) -> dict[str, float | None]:
+    """How alike the criterion's ranking of all channels is to that of the others; None where one ranks nothing."""
     groups = channel_groups(network, shape)
 
     def scores(criterion: Importance) -> Tensor:
         return torch.cat([group_scores(network, group, criterion) for group in groups])
 
     own = scores(importance)
-    return {name: round(rank_correlation(own, scores(criterion)), 4) for name, criterion in CRITERIA.items()}
+    found = {name: rank_correlation(own, scores(criterion)) for name, criterion in CRITERIA.items()}
+    return {name: None if math.isnan(value) else round(value, 4) for name, value in found.items()}

@@ -111,7 +111,7 @@ def train(
 
 
 def save(state: Mapping[str, Any], file: Path) -> None:
-    """Write a checkpoint so that a crash leaves the old one or the new one."""
+    """Write a checkpoint so that a process that dies leaves the old one or the new one."""
     part = file.with_suffix(".part")
     torch.save(dict(state), part)
     part.replace(file)

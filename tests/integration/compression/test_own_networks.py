@@ -153,7 +153,7 @@ def test_a_file_that_is_no_network_is_refused(
     ("arguments", "message", "code"),
     [
         (("build",), "say what to build: yolov3-tiny-coco, resnet20-cifar10, or --onnx FILE", 2),
-        (("build", "yolov9"), "no recipe 'yolov9'; there are: yolov3-tiny-coco, resnet20-cifar10", 2),
+        (("build", "yolov9"), "no known model 'yolov9'; there are: yolov3-tiny-coco, resnet20-cifar10", 2),
         (("build", "yolov3-tiny-coco", "--anchors", "1,1"), "go with --onnx", 2),
         (("fetch", "yolov9"), "no source 'yolov9'; there are: yolov3-tiny", 2),
         (("evaluate", "nowhere/1"), "cannot read manifest.json", 1),
