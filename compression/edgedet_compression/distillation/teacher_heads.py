@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from edgedet_compression.networks.darknet_module import DarknetModule, YoloHead
 from edgedet_compression.training.schedule import autocast
+from edgedet_compression.training.yolo_loss import YoloLoss, objectness_share
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class TeacherHeads:
 
 
 def head_distance(student: Tensor, teacher: Tensor, head: YoloHead) -> Tensor:
-    """The distance of two raw maps [n, anchors·(5 + classes), rows, columns] of the same head."""
+    """The distance of two raw maps [n, anchors·(5 + classes), rows, columns] of the same head.
+
+    Its parts weigh as those of `YoloLoss` do.
+    """
     photos, _, rows, columns = student.shape
     shape = (photos, len(head.anchors), 5 + head.classes, rows, columns)
     own, wanted = (values.view(shape).permute(0, 1, 3, 4, 2) for values in (student, teacher))
@@ -50,4 +54,5 @@ def head_distance(student: Tensor, teacher: Tensor, head: YoloHead) -> Tensor:
     offsets = (own[..., :2].sigmoid() - wanted[..., :2].sigmoid()).square().sum(-1)
     sizes = (own[..., 2:4] - wanted[..., 2:4]).square().sum(-1)
     boxes = ((offsets + sizes) * likely).sum() / mass
-    return objectness + 0.5 * classes + 0.05 * boxes
+    parts = YoloLoss()
+    return parts.objectness * objectness_share(head, rows) * objectness + parts.classes * classes + parts.box * boxes
