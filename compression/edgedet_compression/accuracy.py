@@ -48,7 +48,7 @@ def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
     photos = read_photos(photo.file for photo in dataset.photos)
     answers = _answers(measured, photos, len(dataset.photos))
     scores = {
-        name: score_detections(dataset, [_detections(answer) for answer in found], category_ids)
+        name: score_detections(dataset, [as_detections(answer) for answer in found], category_ids)
         for name, found in answers.items()
     }
     weights = bootstrap_weights(len(dataset.photos))
@@ -73,7 +73,7 @@ def classification_metrics(dataset: LabeledImages | LabeledPhotos, measured: Mea
     photos = map(as_photo, dataset.images) if isinstance(dataset, LabeledImages) else read_photos(dataset.files)
     labels = np.asarray(dataset.labels)
     answers = _answers(measured, photos, len(labels))
-    right = {name: np.array([_best(answer) for answer in found]) == labels for name, found in answers.items()}
+    right = {name: np.array([best_class(answer) for answer in found]) == labels for name, found in answers.items()}
     cite = _citation(measured, dataset.name, dataset.sha256, len(labels))
     metrics = [_metric(cite, f"top-1, {name}", proportion(int(hits.sum()), len(hits))) for name, hits in right.items()]
     if FP32 in right:
@@ -96,6 +96,11 @@ def _answers(measured: Measured, photos: Iterable[Photo], count: int) -> dict[st
     return answers
 
 
+def package_answers(package: Package, photos: Iterable[Photo], count: int, progress: Progress = silent) -> list[Answer]:
+    """A package's answers to `count` photos: detections at the thresholds of mAP, or the best class."""
+    return _answers(Measured(package, "", None, progress), photos, count)[INT8]
+
+
 def _with_replicates(
     score: DetectionScore, weights: npt.NDArray[np.int64]
 ) -> tuple[tuple[float, npt.NDArray[np.float64]], tuple[float, npt.NDArray[np.float64]]]:
@@ -114,13 +119,23 @@ def _metric(cite: Metric, name: str, estimate: Estimate) -> Metric:
     return cite.model_copy(update={"name": name, "value": round(estimate.value, 4), "interval": interval})
 
 
-def _detections(answer: Answer) -> Detections:
+def as_detections(answer: Answer) -> Detections:
+    """A detector's answer.
+
+    Raises:
+        TensorMismatch: it is a classifier's.
+    """
     if not isinstance(answer, Detections):
         raise TensorMismatch("a classifier cannot be measured on boxes")
     return answer
 
 
-def _best(answer: Answer) -> int:
+def best_class(answer: Answer) -> int:
+    """The first label of a classifier's answer.
+
+    Raises:
+        TensorMismatch: it is a detector's.
+    """
     if not isinstance(answer, Classes):
         raise TensorMismatch("a detector cannot be measured on labels of whole photos")
     return int(answer.labels[0])

@@ -15,6 +15,7 @@ from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,
     ExportStage,
+    Reference,
     SensitivityStage,
     Stage,
     Strict,
@@ -72,11 +73,10 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _references_go_back(self) -> Self:
-        known, names = set[str](), set[str]()
+        known, exports, names = set[str](), set[str](), set[str]()
         for stage in self.stages:
-            for reference in references(stage):
-                if "/" not in reference and reference not in known:
-                    raise ValueError(f"stage {stage.name}: {reference!r} is no earlier stage that makes a network")
+            for wrong in _reference_faults(stage, known, exports):
+                raise ValueError(f"stage {stage.name}: {wrong}")
             share = stage.distillation.weight if isinstance(stage, TrainStage) and stage.distillation else 0.0
             if share > 1 and not self.detects:
                 raise ValueError(f"stage {stage.name}: distillation.weight of a classifier is a share, 0…1")
@@ -87,7 +87,21 @@ class Recipe(Strict):
             names.add(stage.name)
             if not isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage | ExportStage):
                 known.add(stage.name)
+            if isinstance(stage, ExportStage):
+                exports.add(stage.name)
         return self
+
+
+def _reference_faults(stage: Stage, known: set[str], exports: set[str]) -> Iterator[str]:
+    """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs."""
+    packages: tuple[Reference, ...] = ()
+    networks = references(stage)
+    if isinstance(stage, EvaluateStage):
+        packages, networks = stage.packages, (stage.baseline, *stage.networks)
+    for wanted, there, what in ((packages, exports, "exports a package"), (networks, known, "makes a network")):
+        for reference in wanted:
+            if "/" not in reference and reference not in there:
+                yield f"{reference!r} is no earlier stage that {what}"
 
 
 def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:

@@ -137,7 +137,9 @@ class EvaluateStage(_Stage):
     """Accuracy on the test split, read once, with paired intervals against a baseline."""
 
     kind: Literal["evaluate"]
-    networks: tuple[Reference, ...]
+    networks: tuple[Reference, ...] = ()
+    packages: tuple[Reference, ...] = ()
+    """Export stages, whose int8 packages are measured beside the networks."""
     baseline: Reference
 
 
@@ -189,7 +191,7 @@ def references(stage: Stage) -> tuple[Reference, ...]:
     """What a stage reads."""
     found: list[Reference] = []
     if isinstance(stage, EvaluateStage):
-        found += [*stage.networks, stage.baseline]
+        found += [*stage.networks, *stage.packages, stage.baseline]
     elif isinstance(stage, BranchReportStage):
         found += [stage.teacher, *stage.variants]
     elif stage.start is not None:

@@ -10,7 +10,7 @@ import torch
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
-from edgedet_compression.errors import SourceMissing
+from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
@@ -76,11 +76,23 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
 
 
 def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
-    """Every stage's folder, done or not."""
+    """Every stage's folder, done or not.
+
+    Raises:
+        BuildRefused: recipes name each other's stages in a circle.
+    """
+    return _folders(recipe, place, ())
+
+
+def _folders(recipe: Recipe, place: Workplace, above: tuple[str, ...]) -> dict[str, StageFolder]:
+    """The same; `above` are the recipes that asked."""
+    asked = (*above, recipe.name)
+    if recipe.name in above:
+        raise BuildRefused(f"recipes need each other: {' → '.join(asked)}: take one of these references out")
     data = open_data(recipe, place)
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
-        read = [_found(reference, folders, place) for reference in references(stage)]
+        read = [_found(reference, folders, place, asked) for reference in references(stage)]
         photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
         # A package in another folder is another one.
         where = str(place.models.absolute()) if isinstance(stage, ExportStage) else ""
@@ -92,7 +104,7 @@ def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
 def folders_read(recipe: Recipe, folders: dict[str, StageFolder], place: Workplace) -> dict[Reference, StageFolder]:
     """The folders of all that the recipe's stages read, those of other recipes among them."""
     named = dict.fromkeys(reference for stage in recipe.stages for reference in references(stage))
-    return {reference: _found(reference, folders, place) for reference in named}
+    return {reference: _found(reference, folders, place, (recipe.name,)) for reference in named}
 
 
 def open_data(recipe: Recipe, place: Workplace) -> OpenData:
@@ -129,13 +141,15 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
     return [stage for stage in recipe.stages if stage.name in wanted]
 
 
-def _found(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:
+def _found(
+    reference: Reference, folders: dict[str, StageFolder], place: Workplace, asked: tuple[str, ...]
+) -> StageFolder:
     """The folder of a stage of this recipe, or of RECIPE/STAGE."""
     name, slash, stage = reference.rpartition("/")
     if not slash:
         return folders[stage]
     other = load_recipe(name)
-    return folders_of(other, place)[other.stage(stage).name]
+    return _folders(other, place, asked)[other.stage(stage).name]
 
 
 def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:

@@ -13,10 +13,11 @@ from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.intervals import RESAMPLES
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
+from edgedet_runtime.package import Package
 from numpy.typing import NDArray
 from torch import nn
 
-from edgedet_compression.accuracy import Measured, classification_metrics
+from edgedet_compression.accuracy import Measured, best_class, classification_metrics, package_answers
 from edgedet_compression.data.image_augmentation import ImageAugmentation
 from edgedet_compression.data.labeled_images import (
     CIFAR10_NORMALIZATION,
@@ -151,7 +152,16 @@ class ClassificationData:
     def score(self, network: nn.Module) -> list[Score]:
         """top-1 on the test split, which no choice is made on."""
         answers = predict(network, self.test, self.normalization)
-        right = (answers == self.test.labels).numpy()
+        return self._scores(answers.numpy())
+
+    def score_package(self, package: Package) -> list[Score]:
+        """The same of a package, through its segment chain."""
+        photos = (as_photo(image) for image in _in_color(self.test))
+        answers = package_answers(package, photos, len(self.test), self.progress)
+        return self._scores(np.array([best_class(answer) for answer in answers]))
+
+    def _scores(self, answers: NDArray[np.int64]) -> list[Score]:
+        right = answers == self.test.labels.numpy()
         return [Score("top1", float(right.mean()), _replicates(right), len(right))]
 
     def validate(self, network: nn.Module) -> dict[str, float]:

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from edgedet_evaluation.answering import read_photos
 from edgedet_evaluation.coco import CocoDataset, read_coco
 from edgedet_evaluation.intervals import bootstrap_weights
+from edgedet_evaluation.mean_average_precision import DetectionScore, score_detections
 from edgedet_evaluation.voc import read_voc
 from edgedet_runtime.manifest import InputSpec, Metric
+from edgedet_runtime.package import Package
 from numpy.typing import NDArray
 from torch import nn
 
-from edgedet_compression.accuracy import Measured, detection_metrics
+from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
 from edgedet_compression.data.boxed_photos import load_boxed_photos
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.score import Score
@@ -131,7 +134,16 @@ class DetectionData:
     def score(self, network: nn.Module) -> list[Score]:
         """mAP50 and mAP50-95 on the test split, which no choice is made on."""
         assert isinstance(network, DarknetModule)
-        found = score_network(network, self._test_photos)
+        return self._scores(score_network(network, self._test_photos))
+
+    def score_package(self, package: Package) -> list[Score]:
+        """The same of a package, through its segment chain."""
+        photos = read_photos(photo.file for photo in self.test.photos)
+        answers = package_answers(package, photos, len(self.test.photos), self.progress)
+        found = [as_detections(answer) for answer in answers]
+        return self._scores(score_detections(self.test, found, self.test.category_ids(self.labels)))
+
+    def _scores(self, found: DetectionScore) -> list[Score]:
         replicates = found.resampled(bootstrap_weights(len(self.test.photos)))
         values = (found.map50, found.map50_95)
         return [

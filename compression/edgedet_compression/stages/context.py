@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedet_runtime.package import Package, load_package
 from torch import nn
 
 from edgedet_compression.data.classification_data import ClassificationData
@@ -32,6 +33,10 @@ class Context:
     def network(self, reference: Reference) -> nn.Module:
         """The network of a stage that this one names, in evaluation mode."""
         return self.read[reference].network()
+
+    def package(self, reference: Reference) -> Package:
+        """The package of an export stage that this one names."""
+        return load_package(Path(self.read[reference].result()["package"]))
 
 
 Figures = dict[str, Any]

@@ -1,5 +1,7 @@
 """The stage `evaluate`: the test split, once for all networks, with intervals paired against a baseline."""
 
+from collections.abc import Sequence
+
 from edgedet_evaluation.intervals import Estimate
 
 from edgedet_compression.data.score import Score
@@ -9,24 +11,31 @@ from edgedet_compression.stages.context import Context, Figures
 
 
 def evaluate(stage: EvaluateStage, context: Context) -> Figures:
-    """Scores of every network, and their differences to the baseline's."""
-    scores: dict[str, list[Score]] = {}
-    figures: Figures = {"baseline": stage.baseline, "networks": {}}
+    """Scores of every network and package, and their differences to the baseline's."""
+    figures: Figures = {"baseline": stage.baseline, "networks": {}, "packages": {}}
     names = dict.fromkeys((stage.baseline, *stage.networks))
-    advance = context.progress("measuring accuracy", len(names))
+    advance = context.progress("measuring accuracy", len(names) + len(stage.packages))
+    baseline: list[Score] = []
     for name in names:
         network = context.network(name)
-        scores[name] = context.data.score(network)
-        figures["networks"][name] = {"parameters": parameter_count(network)} | {
-            score.figure: {
-                "n": score.photos,
-                **_json(score.estimate),
-                "minus baseline": _json(score.minus(base)),
-            }
-            for score, base in zip(scores[name], scores[stage.baseline], strict=True)
-        }
+        scores = context.data.score(network)
+        baseline = baseline or scores
+        figures["networks"][name] = {"parameters": parameter_count(network)} | _compared(scores, baseline)
+        advance()
+    for name in stage.packages:
+        package = context.package(name)
+        figures["packages"][name] = {"digest": package.digest} | _compared(
+            context.data.score_package(package), baseline
+        )
         advance()
     return figures
+
+
+def _compared(scores: Sequence[Score], baseline: Sequence[Score]) -> Figures:
+    return {
+        score.figure: {"n": score.photos, **_json(score.estimate), "minus baseline": _json(score.minus(base))}
+        for score, base in zip(scores, baseline, strict=True)
+    }
 
 
 def _json(estimate: Estimate) -> dict[str, float]:

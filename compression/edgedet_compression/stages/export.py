@@ -36,7 +36,8 @@ def export(stage: ExportStage, context: Context) -> Figures:
     target = Target(context.models, stage.package, replace=_is_ours(context.models / stage.package / "1", trained))
     package = build_trained(trained, target, context.progress)
     return {
-        "package": str(package.folder),
+        "start": stage.start,
+        "package": str(package.folder.absolute()),
         "files": [str(package.path("manifest.json").absolute())],
         "digest": package.digest,
         "model_bytes": package.path("model.onnx").stat().st_size,

@@ -1,63 +1,48 @@
 """What a run has reached so far, gathered for the HTML report."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import onnx
 from edgedet_evaluation.answering import Answerer, read_photos
-from edgedet_evaluation.intervals import Estimate
 from edgedet_evaluation.mean_average_precision import THRESHOLDS
 from edgedet_runtime.detection import Detections
-from edgedet_runtime.package import Package, load_package
+from edgedet_runtime.package import Package
 from torch import nn
 
-from edgedet_compression.accuracy import INT8
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.export.torch_onnx import export_onnx
 from edgedet_compression.networks.darknet_module import DarknetModule
-from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.pruning.cost import count_cost
-from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, ExportStage, Reference
+from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage
 from edgedet_compression.reports.chart import Chart, Curve
-from edgedet_compression.reports.html_report import (
-    Accuracy,
-    LayerChannels,
-    PhotoPair,
-    ReportContent,
-    Variant,
-    write_report,
-)
-from edgedet_compression.reports.latency import measure_latency
+from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, ReportContent, write_report
 from edgedet_compression.runs import StageFolder
 from edgedet_compression.stages.branches import branch_table
 from edgedet_compression.stages.context import OpenData
+from edgedet_compression.stages.variants import Compared, Folders, Speeds, measure_speeds, speed_table, variants
 from edgedet_compression.training.detection import PreparedPhotos, detect
 from edgedet_compression.training.loop import read_log
 
 _PHOTOS = 3
 _SHOWN_SCORE = 0.25
 """Boxes below it count for mAP, and would hide a photo."""
-Folders = Mapping[Reference, StageFolder]
-Shape = tuple[int, int, int]
 
 
 def report_run(
     recipe: Recipe, folders: Folders, data: OpenData, file: Path, command: str, progress: Progress = silent
 ) -> None:
-    """Write the report of the recipe's last evaluation that is done, with the packages of its networks.
+    """Write the report of the recipe's last evaluation that is done, with its packages; its figures as JSON beside it.
 
     Args:
         recipe: what was run.
         folders: of its stages, and of stages of other recipes that these name.
         data: the recipe's data set.
-        file: the HTML file.
+        file: the HTML file; the JSON has the same name.
         command: what makes it again, for the reader.
         progress: who watches.
 
@@ -67,119 +52,53 @@ def report_run(
     evaluated = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage) and folders[stage.name].done]
     if not evaluated:
         raise BuildRefused(f"{recipe.name}: nothing is evaluated yet; {command}")
-    figures = folders[evaluated[-1].name].result()["networks"]
-    networks = {name: folders[name].network() for name in figures}
-    exports = [stage for stage in recipe.stages if isinstance(stage, ExportStage) and folders[stage.name].done]
-    exports = [stage for stage in exports if stage.start in networks]
-    packages = {stage.start: package for stage in exports for package in _package(folders[stage.name])}
-    shape = _shape(exports, data)
-    photos = next(iter(figures.values()))
+    compared = Compared.read(folders[evaluated[-1].name].result(), folders)
+    speeds = measure_speeds(compared, compared.shapes(data.image_shape), progress)
+    first, *further = speeds
     done = [stage for stage in recipe.stages if folders[stage.name].done]
+    branches = [branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)]
     content = ReportContent(
         title=recipe.name,
         summary=recipe.description,
         steps=tuple(f"{stage.name} ({stage.kind})" for stage in done),
-        data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(photos)} photos. Speed and MACs at "
-        f"{shape[1]} × {shape[2]} pixels",
+        data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(compared)} photos. Speed and MACs at "
+        f"{first[1]} × {first[2]} pixels",
         command=command,
-        variants=tuple(_variants(networks, figures, folders, shape, packages, progress)),
+        variants=tuple(variants(compared, folders, speeds)),
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders)),
-        photos=_photos(data, list(networks.values()), list(packages.values())),
+        photos=_photos(data, list(compared.networks.values()), list(compared.packages.values())),
         labels=data.labels,
         layers=_layers(recipe, folders),
-        tables=tuple(
-            branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)
-        ),
+        tables=(*branches, *(speed_table(speeds, shape) for shape in further)),
     )
     write_report(content, file)
+    results = {stage.name: _without_places(folders[stage.name].result()) for stage in done}
+    write_figures(recipe, results, speeds, file.with_suffix(".json"))
 
 
-def _package(folder: StageFolder) -> list[Package]:
-    """The package that an export wrote; none where it is gone, or another was put in its place."""
-    result = folder.result()
-    path = Path(result["package"])
-    if not path.is_dir():
-        return []
-    package = load_package(path)
-    return [package] if package.digest == result["digest"] else []
+def write_figures(recipe: Recipe, results: Mapping[str, Any], speeds: Speeds, file: Path) -> None:
+    """The recipe, what its stages reached and the measured speeds, as JSON."""
+    content = {
+        "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
+        "stages": results,
+        "speed": {
+            f"{rows} x {columns}": {name: asdict(latency) for name, latency in taken.items()}
+            for (_, rows, columns), taken in speeds.items()
+        },
+    }
+    file.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _shape(exports: Sequence[ExportStage], data: OpenData) -> Shape:
-    """Channels, rows and columns that are timed: those of the last package, else of training."""
-    channels, rows, columns = data.image_shape
-    size = exports[-1].size if exports else None
-    return (channels, size or rows, size or columns)
+def _without_places(result: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's figures, without where its files lie."""
+    return {name: value for name, value in result.items() if name not in {"files", "package"}}
 
 
-def _count(figures: Mapping[str, Any]) -> int:
+def _count(compared: Compared) -> int:
     """Photos of the evaluation."""
-    counts: list[int] = [entry["n"] for entry in figures.values() if isinstance(entry, dict)]
+    entries = next(iter(compared.figures["networks"].values())).values()
+    counts: list[int] = [entry["n"] for entry in entries if isinstance(entry, dict)]
     return counts[0]
-
-
-def _variants(
-    networks: Mapping[Reference, nn.Module],
-    figures: Mapping[str, Any],
-    folders: Folders,
-    shape: Shape,
-    packages: Mapping[Reference, Package],
-    progress: Progress,
-) -> Iterator[Variant]:
-    """The networks, and their packages after them."""
-    advance = progress("measuring latency", len(networks) + len(packages) + 1)
-    models = {}
-    for name, network in networks.items():
-        models[name] = export_onnx(network, shape)
-        advance()
-    for package in packages.values():
-        models[package.reference] = onnx.load(package.path("model.onnx"))
-        advance()
-    latencies = measure_latency(models)
-    advance()
-    found = {}
-    baseline = next(iter(networks))
-    for name, network in networks.items():
-        found[name] = Variant(
-            name=name,
-            accuracy=_accuracy(figures[name], compared=name != baseline),
-            parameters=parameter_count(network),
-            sparsity=sparsity(prunable_weights(network)).total,
-            macs=count_cost(network, shape).macs,
-            # Zeros are left out of the file that pruning of weights writes, with their positions counted.
-            file_bytes=folders[name].result().get("bytes_sparse", models[name].ByteSize()),
-            latency=latencies[name],
-        )
-        yield found[name]
-    for name, package in packages.items():
-        yield replace(
-            found[name],
-            name=f"{package.reference}: {name} as int8",
-            accuracy=_package_accuracy(package, found[name].accuracy),
-            file_bytes=package.path("model.onnx").stat().st_size,
-            latency=latencies[package.reference],
-        )
-
-
-def _accuracy(figures: Mapping[str, Any], *, compared: bool) -> tuple[Accuracy, ...]:
-    found = {name: entry for name, entry in figures.items() if isinstance(entry, dict)}
-    return tuple(
-        Accuracy(name, _estimate(entry), _estimate(entry["minus baseline"]) if compared else None)
-        for name, entry in found.items()
-    )
-
-
-def _package_accuracy(package: Package, wanted: Sequence[Accuracy]) -> tuple[Accuracy, ...]:
-    """The same figures out of a package's manifest, which knows no other network to compare them with."""
-    metrics = {metric.name.replace("top-1", "top1"): metric for metric in package.manifest.metrics}
-    measured = [(each.figure, metrics[f"{each.figure}, {INT8}"]) for each in wanted]
-    return tuple(
-        Accuracy(figure, Estimate(metric.value, *(metric.interval or (metric.value, metric.value))))
-        for figure, metric in measured
-    )
-
-
-def _estimate(entry: Mapping[str, float]) -> Estimate:
-    return Estimate(entry["value"], entry["low"], entry["high"])
 
 
 def _charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
@@ -221,13 +140,13 @@ def _rounds(folder: StageFolder) -> tuple[tuple[float, float], ...]:
 
 
 def _photos(data: OpenData, networks: list[nn.Module], packages: list[Package]) -> tuple[PhotoPair, ...]:
-    """Test photos with what the first network finds, and the last package, or without one the last network."""
+    """Test photos with what the first network finds, and the first package, or without one the last network."""
     if not isinstance(data, DetectionData):
         return ()
     first, last = networks[0], networks[-1]
     assert isinstance(first, DarknetModule)
     assert isinstance(last, DarknetModule)
-    answerer = Answerer.load(packages[-1]) if packages else None
+    answerer = Answerer.load(packages[0]) if packages else None
     photos = data.test.photos[:_PHOTOS]
     inputs = PreparedPhotos.read(data.some_test_photos(_PHOTOS), data.labels, data.settings.size)
     pairs = []

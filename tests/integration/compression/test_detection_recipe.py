@@ -1,5 +1,6 @@
 """A recipe for detectors: branches removed, weights transferred and distilled, channels pruned, packaged, reported."""
 
+import json
 import tomllib
 from pathlib import Path
 
@@ -64,17 +65,26 @@ kind = "prune-channels"
 start = "student"
 parameters = 300_000
 [[stages]]
-name = "test"
-kind = "evaluate"
-baseline = "teacher"
-networks = ["student", "untaught", "thin"]
-[[stages]]
 name = "package"
 kind = "export"
 start = "thin"
 package = "squares"
 description = "Bright squares."
 license = "Apache-2.0"
+[[stages]]
+name = "larger"
+kind = "export"
+start = "thin"
+package = "larger-squares"
+description = "Bright squares, larger photos."
+license = "Apache-2.0"
+size = 96
+[[stages]]
+name = "test"
+kind = "evaluate"
+baseline = "teacher"
+networks = ["student", "untaught", "thin"]
+packages = ["package", "larger"]
 """
 ANNOTATION = """<annotation><object><name>square</name><bndbox>
 <xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox></object></annotation>"""
@@ -129,6 +139,13 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     assert "Branches: what each costs at 64 pixels" in text
     assert "without 2 × 2" in text
     assert text.count("data:image/jpeg") >= 3
+    assert "Speed at 96 × 96 pixels" in text
+    figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    assert set(figures["speed"]["64 x 64"]) == {"teacher", "student", "untaught", "thin", "package"}
+    assert set(figures["speed"]["96 x 96"]) == {"teacher", "student", "untaught", "thin", "larger"}
+    tested = figures["stages"]["test"]["packages"]["package"]
+    metrics = {metric.name: metric.value for metric in package.manifest.metrics}
+    assert tested["mAP50"]["value"] == pytest.approx(metrics["mAP50, int8"], abs=1e-4)
 
 
 def _yolo(network: torch.nn.Module) -> DarknetModule:

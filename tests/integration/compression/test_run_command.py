@@ -49,17 +49,18 @@ kind = "prune-channels"
 start = "dense"
 parameters = 200_000
 [[stages]]
-name = "test"
-kind = "evaluate"
-baseline = "dense"
-networks = ["sparse", "thin"]
-[[stages]]
 name = "package"
 kind = "export"
 start = "thin"
 package = "toy-shapes"
 description = "Squares or stripes."
 license = "Apache-2.0"
+[[stages]]
+name = "test"
+kind = "evaluate"
+baseline = "dense"
+networks = ["sparse", "thin"]
+packages = ["package"]
 """
 )
 LONG_EPOCHS = 5
@@ -163,6 +164,14 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     for text in ("Training loss", "Validation top-1", "Pruning of weights", "Channels kept", "photos/test, 12 photos"):
         assert text in html, text
     assert f"edgedet-compress run {bench.toy}" in html
+    figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
+    assert figures["recipe"]["name"] == "toy"
+    assert list(figures["stages"]) == ["dense", "sparse", "thin", "package", "test"]
+    assert set(figures["speed"]["32 x 32"]) == {"dense", "sparse", "thin", "package"}
+    tested = figures["stages"]["test"]["packages"]["package"]["top1"]
+    assert tested["n"] == 12
+    assert tested["minus baseline"]["low"] <= tested["minus baseline"]["value"] <= tested["minus baseline"]["high"]
+    assert str(bench.root) not in json.dumps(figures)
 
 
 def test_a_report_of_a_run_that_has_no_figures_yet_is_refused(bench: Bench) -> None:

@@ -79,6 +79,37 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) ->
         load_recipe(written(tmp_path, SMALL.replace(old, new, 1)))
 
 
+EVALUATION = """
+[[stages]]
+name = "package"
+kind = "export"
+start = "second"
+package = "small"
+description = "A package for a test."
+license = "Apache-2.0"
+[[stages]]
+name = "test"
+kind = "evaluate"
+baseline = "first"
+networks = ["second"]
+packages = ["package"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('packages = ["package"]', 'packages = ["second"]', "'second' is no earlier stage that exports a package"),
+        ('networks = ["second"]', 'networks = ["package"]', "'package' is no earlier stage that makes a network"),
+    ],
+)
+def test_networks_and_packages_are_not_taken_for_each_other(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = SMALL + EVALUATION
+    assert references(load_recipe(written(tmp_path, text)).stage("test")) == ("second", "package", "first")
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text.replace(old, new)))
+
+
 def test_a_recipe_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(BuildRefused, match="yolov3-bccd"):
         load_recipe("yolov9")

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.networks.families import load_network
-from edgedet_compression.recipe import Recipe
+from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.runner import Workplace, folders_of, run_recipe
 from edgedet_compression.runs import StageFolder, digest
+from edgedet_runtime.package import load_package
 
 from tests.unit.compression.toy_photos import write_shapes
 
@@ -49,17 +50,18 @@ all_data = true
 schedule = { epochs = 1, batch = 8, lr = 0.01, precision = "fp32" }
 distillation = { teacher = "dense", weight = 0.5, temperature = 2.0 }
 [[stages]]
-name = "test"
-kind = "evaluate"
-baseline = "dense"
-networks = ["sparse", "thin"]
-[[stages]]
 name = "package"
 kind = "export"
 start = "thin"
 package = "toy-shapes"
 description = "Squares or stripes."
 license = "Apache-2.0"
+[[stages]]
+name = "test"
+kind = "evaluate"
+baseline = "dense"
+networks = ["sparse", "thin"]
+packages = ["package"]
 """
 
 
@@ -77,7 +79,7 @@ def recipe(text: str = RECIPE) -> Recipe:
 
 def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
     done = run_recipe(recipe(), place)
-    assert list(done) == ["dense", "sparse", "thin-structure", "thin", "test", "package"]
+    assert list(done) == ["dense", "sparse", "thin-structure", "thin", "package", "test"]
     sparse = done["sparse"].result()
     assert sparse["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert [entry["kept"] for entry in sparse["rounds"]] == [True, True]
@@ -87,7 +89,9 @@ def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
     tested = done["test"].result()["networks"]
     assert tested["dense"]["top1"]["minus baseline"]["value"] == 0
     assert {name: entry["top1"]["n"] for name, entry in tested.items()} == {"dense": 12, "sparse": 12, "thin": 12}
-    assert (place.models / "toy-shapes" / "1" / "model.onnx").is_file()
+    packed = done["test"].result()["packages"]["package"]
+    assert packed["top1"]["n"] == 12
+    assert packed["digest"] == load_package(place.models / "toy-shapes" / "1").digest
     assert load_network(done["thin"].path / "network.pt") is not None
 
     written = {name: (folder.path / "result.json").stat().st_mtime_ns for name, folder in done.items()}
@@ -142,6 +146,15 @@ def test_a_default_that_is_written_down_changes_no_hash() -> None:
         )
 
     assert digest_with("") == digest_with("floor = 0.1") != digest_with("floor = 0.2")
+
+
+def test_recipes_that_need_each_other_are_refused(place: Workplace, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    for file, other in ((first, second), (second, first)):
+        text = RECIPE.replace('name = "toy"', f'name = "{file.stem}"')
+        file.write_text(text.replace('start = "dense"', f'start = "{other}/thin"'), encoding="utf-8")
+    with pytest.raises(BuildRefused, match="recipes need each other: first → second → first"):
+        run_recipe(load_recipe(str(first)), place)
 
 
 def test_data_that_is_not_there_is_named(place: Workplace) -> None:
