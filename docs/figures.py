@@ -13,10 +13,14 @@ BEGIN, END = "<!-- figures: python docs/generate.py -->", "<!-- end of figures -
 
 def readme_with_figures() -> str:
     """The README with its table written anew."""
-    text = (ROOT / "README.md").read_text()
+    return between_marks((ROOT / "README.md").read_text(), _table())
+
+
+def between_marks(text: str, figures: str) -> str:
+    """The text with other figures between its two marks."""
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{_table()}\n{END}{after}"
+    return f"{before}{BEGIN}\n{figures}\n{END}{after}"
 
 
 def _table() -> str:

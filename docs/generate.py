@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgedet_runtime.manifest import Manifest
 from figures import readme_with_figures
+from recipe_tables import compression_readme
 
 DOCS = Path(__file__).parent
 
@@ -16,6 +17,7 @@ def documents() -> list[tuple[Path, str]]:
     return [
         (DOCS / "manifest.schema.json", _json(Manifest.model_json_schema())),
         (DOCS.parent / "README.md", readme_with_figures()),
+        (DOCS.parent / "compression" / "README.md", compression_readme()),
     ]
 
 
