@@ -105,13 +105,13 @@ class Estimate:
 
     @property
     def tops(self) -> float:
-        """10^12 operations a second, two per MAC, with a photo in every layer."""
-        return 2e-9 * self.macs / self.interval_ms
+        """10^12 operations a second, two per MAC, with a photo in every layer; 0 where no layer is on the chip."""
+        return 2e-9 * self.macs / self.interval_ms if self.macs else 0.0
 
     @property
     def tops_per_watt(self) -> float:
-        """10^12 operations per joule, two per MAC."""
-        return 2e-6 * self.macs / self.energy_uj.total
+        """10^12 operations per joule, two per MAC; 0 where no layer is on the chip."""
+        return 2e-6 * self.macs / self.energy_uj.total if self.macs else 0.0
 
 
 def estimate(layers: Iterable[Activity], preset: Preset) -> Estimate:
@@ -128,7 +128,9 @@ def estimate(layers: Iterable[Activity], preset: Preset) -> Estimate:
     times_ms = [layer.reads * read_ns / _NS_PER_MS for layer in layers]
     whole = side_by_side(layers, sum(layer.macs for layer in layers))
     energy = _energy_uj(whole, sum(times_ms), preset, costs, adc.bits)
-    return Estimate(energy, sum(times_ms), max(times_ms), _area_mm2(whole.tiles, preset, costs), whole.macs)
+    return Estimate(
+        energy, sum(times_ms), max(times_ms, default=0.0), _area_mm2(whole.tiles, preset, costs), whole.macs
+    )
 
 
 def _read_ns(preset: Preset, costs: Costs) -> float:

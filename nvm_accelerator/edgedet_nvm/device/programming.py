@@ -33,7 +33,12 @@ def programmed(
 def with_stuck_cells(
     current_na: NDArray[np.float64], cell: Cell, programming: Programming, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """The same currents, but for cells that are stuck on (I_max) or off, in nA."""
-    where = rng.random(current_na.shape)
-    found = np.where(where < programming.stuck_off, cell.off_na, current_na)
-    return np.where(where >= 1 - programming.stuck_on, cell.i_max_na, found)
+    """The same currents, but for cells that are stuck on (I_max) or off, in nA.
+
+    How many there are is binomial, then which: few draws, as few cells are stuck.
+    """
+    found = current_na.copy()
+    for share, stuck_na in ((programming.stuck_off, cell.off_na), (programming.stuck_on, cell.i_max_na)):
+        count = rng.binomial(found.size, share)
+        found.flat[rng.choice(found.size, count, replace=False, shuffle=False)] = stuck_na
+    return found
