@@ -78,7 +78,7 @@ class MeasuredDrift(Record):
         drift_na = [np.interp(when, known, column) for column in np.asarray(self.drift_na).T]
         a_na, b_na = (float(np.interp(when, known, column)) for column in (self.a_na, self.b_na))
         variance = _variance(current_na, a_na, b_na) - _variance(current_na, self.a_na[0], self.b_na[0])
-        moved_na = current_na + np.interp(current_na, self.current_na, drift_na)
+        moved_na: Currents = current_na + np.interp(current_na, self.current_na, drift_na)
         moved_na += np.sqrt(np.maximum(variance, 0)) * rng.standard_normal(current_na.shape)
         return moved_na.clip(min=0)
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, path_shares
 from edgedet_nvm.device.nodal import crossbar_currents, nor_currents
+from edgedet_nvm.device.preset import load_preset
 
 SIDE = 64
 
@@ -52,6 +54,22 @@ def test_a_nor_arrays_closed_form_is_within_two_percent_where_ignoring_wires_err
         assert relative(ignored / (1 + k * ignored), exact) <= 0.02
         if share_on >= 0.5:
             assert relative(ignored, exact) >= 0.05
+
+
+@pytest.mark.parametrize("name", ["nor-flash-65nm", "nor-flash-40nm", "sonos-40nm"])
+def test_wires_of_a_preset_take_less_than_five_percent_at_usual_codes_and_the_closed_form_knows_them(name: str):
+    preset, rng = load_preset(name), np.random.default_rng(0)
+    assert preset.wires is not None
+    rows, top, full_code = preset.tile.rows, preset.cell.level_count - 1, 2**preset.drive.bits - 1
+    levels = np.rint(np.abs(rng.normal(0, top / 4, (rows, 8)))).clip(max=top) * rng.integers(0, 2, (rows, 8))
+    codes = rng.integers(1, full_code + 1, rows) * rng.integers(0, 2, rows)
+    sums, k = codes @ levels, Chip(preset, 0).drop_coefficient(levels, full_code)
+    siemens = preset.cell.i_max_na * 1e-9 / top / preset.cell.read_v
+    loop_ohm = preset.wires.bit_line_ohm + preset.wires.source_line_ohm
+    on = levels * codes[:, np.newaxis] / full_code * siemens
+    exact = nor_currents(on, loop_ohm, preset.cell.read_v) / siemens / preset.cell.read_v * full_code
+    assert 0.005 < relative(sums, exact) < 0.05
+    assert relative(sums / (1 + k * sums), exact) < 0.005
 
 
 def test_without_resistance_nothing_is_lost_and_empty_columns_have_no_coefficient():

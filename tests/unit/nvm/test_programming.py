@@ -40,7 +40,7 @@ def test_a_measured_law_follows_the_measured_levels():
 
 @pytest.mark.parametrize("spread", [OF_G_MAX, OF_OWN, SONOS], ids=["g_max", "own", "saturating"])
 def test_programmed_currents_have_the_sigma_of_the_law_and_are_normal(spread: Spread):
-    target_na = np.full(100_000, 800.0)
+    target_na = np.full(50_000, 800.0)
     found = programmed(target_na, CELL, spread, rng())
     sigma_na = spread_na(spread, target_na[:1], CELL)[0]
     assert found.std() == pytest.approx(sigma_na, rel=0.02)
@@ -68,7 +68,7 @@ def test_shares_of_cells_are_stuck():
 
 @pytest.mark.parametrize("noise", [OF_G_MAX, OF_OWN, SONOS], ids=["g_max", "own", "saturating"])
 def test_the_noise_of_a_column_is_that_of_its_cells_together(noise: Spread):
-    rows, reads = 48, 50_000
+    rows, reads = 24, 20_000
     levels = rng().integers(0, 16, (rows, 2)).astype(np.float64)
     codes = rng().integers(0, 16, (1, rows))
     sigma = read_sigma(levels, 15, CELL, noise)
