@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet_nvm.device.environment import CornerName, apparent_na
-from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient
+from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance
 from edgedet_nvm.device.noise import read_sigma, uniform_sigma
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.device.programming import programmed, with_stuck_cells
@@ -91,12 +91,20 @@ class Chip:
         """σ of one read in level units where all cells have the same, else None."""
         return uniform_sigma(top or self.preset.cell.level_count - 1, self.preset.noise)
 
-    def after_wires(self, levels: NDArray[np.float64], top: int | None = None) -> NDArray[np.float64]:
-        """Levels [rows, columns] of one tile that a crossbar's wires leave; of NOR arrays unchanged."""
+    def after_wires(
+        self, levels: NDArray[np.float64], mean_input: NDArray[np.float64], top: int | None = None
+    ) -> NDArray[np.float64]:
+        """What wires leave of the levels [rows, columns] of one tile, linear in the inputs.
+
+        Of a NOR array at mean inputs [rows], shares of the highest code; of a crossbar whatever the inputs are. Either
+        this or `drop_coefficient`.
+        """
         wires = self.preset.wires
-        if wires is None or wires.topology == "nor":
+        if wires is None:
             return levels
         siemens = self._siemens_per_level(top)
+        if wires.topology == "nor":
+            return nor_conductance(levels * siemens, mean_input, wires.bit_line_ohm + wires.source_line_ohm) / siemens
         return crossbar_conductance(levels * siemens, wires.word_line_ohm, wires.bit_line_ohm) / siemens
 
     def drop_coefficient(
@@ -104,7 +112,7 @@ class Chip:
     ) -> NDArray[np.float64]:
         """k [columns] of S/(1 + k·S) for a NOR tile [rows, columns]; S = Σ code·level, `full_code` is a cell fully on.
 
-        Of a crossbar 0: its wires are in `after_wires`.
+        It follows each photo's codes. Of a crossbar 0: `after_wires` is all there is to it.
         """
         wires = self.preset.wires
         if wires is None or wires.topology == "crossbar":
@@ -118,10 +126,9 @@ class Chip:
         return cell.level_na(top or cell.level_count - 1) * _AMPERE_PER_NA / cell.read_v
 
     def _current_na(self, target_na: NDArray[np.float64], key: str) -> NDArray[np.float64]:
-        preset, cell, current_na = self.preset, self.preset.cell, target_na
+        preset, cell = self.preset, self.preset.cell
         programming, transistor = preset.programming, preset.transistor
-        if programming.error is not None:
-            current_na = programmed(current_na, cell, programming.error, self._generator("programming", key))
+        current_na = programmed(target_na, cell, programming, self._generator("programming", key))
         if programming.stuck_on or programming.stuck_off:
             current_na = with_stuck_cells(current_na, cell, programming, self._generator("stuck", key))
         if preset.retention is not None:

@@ -40,6 +40,18 @@ def crossbar_conductance(
     return conductance_s / (1 + drop)
 
 
+def nor_conductance(
+    conductance_s: NDArray[np.float64], mean_input: NDArray[np.float64], loop_ohm: float
+) -> NDArray[np.float64]:
+    """Effective conductances G/(1 + d), d = R·(M @ (G·x)), of NOR columns at mean inputs x [rows], shares 0…1.
+
+    Linear, so that a differential pair stays one signed weight; what a photo's codes differ from the mean is neglected.
+    `nor_coefficient` follows the photo, and keeps the two columns of a pair apart.
+    """
+    drop = loop_ohm * (path_shares(len(conductance_s)) @ (conductance_s * mean_input[:, np.newaxis]))
+    return conductance_s / (1 + drop)
+
+
 def nor_coefficient(conductance_s: NDArray[np.float64], loop_ohm: float, read_v: float) -> NDArray[np.float64]:
     """k of I = I0/(1 + k·I0), per column, in 1/A: k = (R/V)·(g'·M·g)/(Σg)², for g [rows, columns] in S.
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet_nvm.device.cell import Cell
-from edgedet_nvm.device.record import Record, Share
+from edgedet_nvm.device.record import NotNegative, Record, Share
 from edgedet_nvm.device.spread import Spread, spread_na
 
 
@@ -12,6 +12,8 @@ class Programming(Record):
     """The error of working cells, and the shares of cells that do not work."""
 
     error: Spread | None = None
+    error_scale: NotNegative = 1.0
+    """Multiplies the error's σ: for a sweep over it."""
     stuck_on: Share = 0.0
     """Share of cells that always carry the highest level's current."""
     stuck_off: Share = 0.0
@@ -19,14 +21,16 @@ class Programming(Record):
 
 
 def programmed(
-    target_na: NDArray[np.float64], cell: Cell, error: Spread, rng: np.random.Generator
+    target_na: NDArray[np.float64], cell: Cell, programming: Programming, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """Currents reached, in nA: I = max(0, I_target + σ(I_target)·ε), one ε per cell.
 
     One draw per *cell*, not per level (MNSIM 2.0 draws one per level, so that all cells of a level err alike), and one
     per *chip*, not per read (NeuroSim 1.4 draws again for every input bit): the caller's `rng` belongs to the chip.
     """
-    sigma_na = spread_na(error, target_na, cell)
+    if programming.error is None:
+        return target_na
+    sigma_na = programming.error_scale * spread_na(programming.error, target_na, cell)
     return np.maximum(target_na + sigma_na * rng.standard_normal(target_na.shape), 0.0)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from edgedet_nvm.device.chip import Chip
-from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, path_shares
+from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance, path_shares
 from edgedet_nvm.device.nodal import crossbar_currents, nor_currents
 from edgedet_nvm.device.preset import load_preset
 
@@ -52,6 +52,8 @@ def test_a_nor_arrays_closed_form_is_within_two_percent_where_ignoring_wires_err
         ignored = on.sum(axis=0) * read_v
         exact = nor_currents(on, loop_ohm, read_v)
         assert relative(ignored / (1 + k * ignored), exact) <= 0.02
+        at_mean = nor_conductance(conductance, np.full(SIDE, share_on), loop_ohm)
+        assert relative((at_mean * (on > 0)).sum(axis=0) * read_v, exact) <= 0.02
         if share_on >= 0.5:
             assert relative(ignored, exact) >= 0.05
 

@@ -41,21 +41,30 @@ def test_a_measured_law_follows_the_measured_levels():
 @pytest.mark.parametrize("spread", [OF_G_MAX, OF_OWN, SONOS], ids=["g_max", "own", "saturating"])
 def test_programmed_currents_have_the_sigma_of_the_law_and_are_normal(spread: Spread):
     target_na = np.full(50_000, 800.0)
-    found = programmed(target_na, CELL, spread, rng())
+    found = programmed(target_na, CELL, Programming(error=spread), rng())
     sigma_na = spread_na(spread, target_na[:1], CELL)[0]
     assert found.std() == pytest.approx(sigma_na, rel=0.02)
     assert stats.kstest((found - 800) / sigma_na, "norm").pvalue > 0.01
 
 
 def test_every_cell_has_a_draw_of_its_own_also_among_cells_of_one_level():
-    found = programmed(np.full((100, 100), 800.0), CELL, OF_OWN, rng())
+    found = programmed(np.full((100, 100), 800.0), CELL, Programming(error=OF_OWN), rng())
     assert np.unique(found).size == found.size
 
 
 def test_currents_are_never_negative():
-    found = programmed(np.zeros(1000), CELL, OF_G_MAX, rng())
+    found = programmed(np.zeros(1000), CELL, Programming(error=OF_G_MAX), rng())
     assert found.min() == 0
     assert found.max() > 0
+
+
+def test_a_sweep_scales_the_same_draws():
+    target_na = np.full(1000, 800.0)
+    once, twice, never = (
+        programmed(target_na, CELL, Programming(error=SONOS, error_scale=scale), rng()) for scale in (1.0, 2.0, 0.0)
+    )
+    assert twice - target_na == pytest.approx(2 * (once - target_na))
+    assert (never == target_na).all()
 
 
 def test_shares_of_cells_are_stuck():
