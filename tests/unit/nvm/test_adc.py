@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from edgedet_nvm.device.adc import Adc
 from edgedet_nvm.errors import OutOfRange
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 16), st.floats(0.01, 1e4), st.integers(-10_000, 10_000), st.lists(st.integers(-(2**20), 2**20)))
 def test_codes_are_those_of_float32_product_rounding_and_saturation(
     bits: int, step: float, offset: int, currents: list[int]

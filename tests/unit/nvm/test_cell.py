@@ -8,7 +8,7 @@ from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.device.transistor import BOLTZMANN_V_PER_K, REFERENCE_K, Transistor
 from edgedet_nvm.errors import LevelsRefused, OutOfRange
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CELL = Cell(level_count=16, i_max_na=1500.0, off_na=0.5, read_v=0.6)
@@ -94,6 +94,7 @@ def test_a_preset_of_ones_own_takes_a_measured_cell(tmp_path: Path):
     assert load_preset(str(file)).cell.mean_na == (0.1, 90, 210, 300)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(1e-3, 1e5))
 def test_overdrive_and_current_are_each_others_inverse(current_na: float):
     found = TRANSISTOR.current_na(TRANSISTOR.overdrive_v(np.asarray(current_na)))

@@ -7,7 +7,7 @@ from edgedet_nvm.device.chip import Chip, exact_grid_bits
 from edgedet_nvm.device.ir_drop import Wires, nor_coefficient
 from edgedet_nvm.device.preset import Preset, load_preset
 from edgedet_nvm.errors import OutOfRange
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 NOR = load_preset("nor-flash-65nm")
@@ -57,6 +57,7 @@ def test_temperature_and_time_move_levels_monotonically():
     assert (np.diff([row[-1] for row in hours]) < 0).all()
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 2**40), st.floats(-300, 1000), st.floats(0, 1e9))
 def test_an_ideal_chip_carries_its_targets_in_any_condition(seed: int, temperature_c: float, hours: float):
     chip = Chip(IDEAL, seed, temperature_c, "ss", hours)
@@ -73,6 +74,7 @@ def test_a_chip_of_flash_is_not_ideal_and_even_an_ideal_one_refuses_levels_it_do
         Chip(IDEAL, 0).effective_levels(LEVELS, "k", top=7)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10))
 def test_levels_lie_on_the_grid_that_was_asked_for(grid_bits: int):
     found = Chip(NOR, 2).effective_levels(LEVELS, "k", grid_bits=grid_bits) * 2**grid_bits

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from edgedet_nvm.device.inputs import Drive, split_codes
 from edgedet_nvm.device.slices import Slices
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
@@ -14,6 +14,7 @@ SERIAL = Drive(kind="bit-serial", bits=1)
 WIDTH = Drive(kind="pulse-width", bits=3)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.sampled_from([AMPLITUDE, SERIAL, WIDTH]), arrays(np.uint8, (3, 5)))
 def test_weighted_pulses_add_up_to_the_codes(drive: Drive, codes: np.ndarray):
     pulses = split_codes(codes, drive, 8)
@@ -38,6 +39,7 @@ def test_a_bit_serial_driver_of_several_bits_is_refused():
         Drive(kind="bit-serial", bits=2)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(1, 127), st.integers(1, 7))
 def test_slices_hold_every_magnitude_and_no_level_more(max_magnitude: int, bits: int):
     tops = Slices(signs="differential", bits_per_cell=bits).tops(max_magnitude)
