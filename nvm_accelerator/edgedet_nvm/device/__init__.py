@@ -1,0 +1,1 @@
+"""The physics of a flash array and its circuits: cells, their errors, wires, converters, energy."""

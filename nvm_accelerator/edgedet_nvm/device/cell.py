@@ -1,0 +1,124 @@
+"""A flash cell: which current it carries at which level."""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from edgedet_nvm.device.record import NotNegative, Record
+from edgedet_nvm.errors import LevelsRefused, OutOfRange
+
+_COLUMNS = ("level", "mean_na", "sigma_na")
+
+
+class Cell(Record):
+    """A cell that holds one of `level_count` charges; levels count 0 … level_count - 1.
+
+    Level 0 is the programmed state (no current but `off_na`), the highest level the erased one. Verify loops set
+    *currents*, so levels are equally spaced in current; a cell that was measured has the spacing that was measured.
+    """
+
+    level_count: Annotated[int, Field(ge=2, le=256)]
+    i_max_na: Annotated[float, Field(gt=0, le=100_000)]
+    """Current of the highest level at the read condition, tt, 25 °C, in nA."""
+    off_na: NotNegative = 0.0
+    """Current of level 0, in nA."""
+    read_v: Annotated[float, Field(gt=0, le=5)]
+    """Drain voltage while reading, in V."""
+    mean_na: tuple[NotNegative, ...] = ()
+    """Measured mean current of every level, ascending, in nA; empty: equally spaced."""
+    sigma_na: tuple[NotNegative, ...] = ()
+    """Measured standard deviation of every level after programming, in nA."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.mean_na and self.off_na >= self.i_max_na / (self.level_count - 1):
+            raise ValueError("off_na: must be less than the current of level 1")
+        if self.mean_na and not len(self.mean_na) == len(self.sigma_na) == self.level_count:
+            raise ValueError("mean_na and sigma_na: one value per level, or none")
+        if np.any(np.diff(self.mean_na) <= 0):
+            raise ValueError("mean_na: currents must rise from level to level")
+        return self
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether currents come out of a measurement instead of equal spacing."""
+        return bool(self.mean_na)
+
+    def level_na(self, top: int) -> float:
+        """Current of one level in nA, when the levels 0 … `top` of a slice fill the cell's range."""
+        return self.i_max_na / top
+
+    def target_na(self, levels: NDArray[np.integer], top: int) -> NDArray[np.float64]:
+        """Currents that the verify loop aims at, in nA, for levels 0 … `top` (same shape).
+
+        Raises:
+            OutOfRange: a level that the cell does not have, or a range that a measured cell cannot be scaled to.
+        """
+        if not 1 <= top < self.level_count:
+            raise OutOfRange(f"top: {top} is no level of a cell with {self.level_count}; give 1…{self.level_count - 1}")
+        if levels.size and not 0 <= int(levels.min()) <= int(levels.max()) <= top:
+            raise OutOfRange(f"levels: {levels.min()}…{levels.max()} are not within 0…{top}")
+        if self.is_measured and top != self.level_count - 1:
+            raise OutOfRange(f"top: a measured cell is used with all its levels; give {self.level_count - 1}")
+        measured = np.asarray(self.mean_na)
+        found_na: NDArray[np.float64] = (
+            measured[levels] if self.is_measured else np.maximum(levels * self.level_na(top), self.off_na)
+        )
+        return found_na
+
+    @classmethod
+    def from_csv(cls, file: Path, read_v: float) -> Self:
+        """A cell as measured: columns level (0, 1, 2, …), mean_na, sigma_na, one line per level.
+
+        Raises:
+            LevelsRefused: a hole, a duplicate, a current that does not rise, or no number; the message names the line.
+        """
+        rows = list(_measured_levels(file))
+        means, sigmas = (tuple(row[column] for row in rows) for column in (0, 1))
+        if len(rows) < 2:
+            raise LevelsRefused(f"{file}: a cell needs at least 2 levels, here are {len(rows)}; add lines")
+        return cls(
+            level_count=len(rows),
+            i_max_na=means[-1],
+            off_na=means[0],
+            read_v=read_v,
+            mean_na=means,
+            sigma_na=sigmas,
+        )
+
+
+def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
+    """Mean and sigma of level 0, 1, 2, … after checking each line against the one before."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LevelsRefused(f"{file}: {error}") from error
+    reader = csv.DictReader(lines, skipinitialspace=True)
+    if tuple(reader.fieldnames or ()) != _COLUMNS:
+        raise LevelsRefused(f"{file}, line 1: the columns must be {', '.join(_COLUMNS)}")
+    before = -1.0
+    for expected, row in enumerate(reader):
+        where = f"{file}, line {reader.line_num}"
+        level, mean, sigma = (_number(where, name, row[name]) for name in _COLUMNS)
+        if level != expected:
+            what = "comes twice" if level < expected else f"follows level {expected - 1}; level {expected} is missing"
+            raise LevelsRefused(f"{where}: level {level:g} {what}; give every level once, in order")
+        if mean <= before:
+            raise LevelsRefused(f"{where}: mean_na {mean:g} does not exceed the {before:g} of the level below; reorder")
+        before = mean
+        yield mean, sigma
+
+
+def _number(where: str, column: str, text: str | None) -> float:
+    try:
+        value = float(text or "")
+    except ValueError:
+        raise LevelsRefused(f"{where}: {column} {text!r} is not a number; fill it in") from None
+    if not 0 <= value < float("inf"):
+        raise LevelsRefused(f"{where}: {column} {text} must be finite and not negative; correct it")
+    return value

@@ -1,0 +1,36 @@
+"""Read noise: what differs from one read of the same cells to the next."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet_nvm.device.cell import Cell
+from edgedet_nvm.device.spread import RelativeSpread, Spread, spread_na
+
+
+def read_sigma(levels: NDArray[np.float64], top: int, cell: Cell, noise: Spread | None) -> NDArray[np.float64]:
+    """σ of one read of each cell, in level units of a slice with levels 0 … `top`, same shape as `levels`."""
+    if noise is None:
+        return np.zeros(levels.shape)
+    level_na = cell.level_na(top)
+    return spread_na(noise, levels * level_na, cell) / level_na
+
+
+def uniform_sigma(top: int, noise: Spread | None) -> float | None:
+    """σ of one read in level units where it is the same in all cells, else None.
+
+    A uniform σ needs one more output per tile instead of one per column: Σ x² times σ².
+    """
+    match noise:
+        case None:
+            return 0.0
+        case RelativeSpread(of="g_max"):
+            return noise.share * top
+    return None
+
+
+def column_sigma(sigma: NDArray[np.float64], inputs: NDArray[np.integer]) -> NDArray[np.float64]:
+    """σ of column currents [reads, columns] for cells' `sigma` [rows, columns] and codes [reads, rows].
+
+    Independent Gaussians add up to exactly one Gaussian, of variance Σ_r x_r²·σ_rc²: so noise is drawn once per column.
+    """
+    return np.sqrt(inputs.astype(np.float64) ** 2 @ sigma**2)

@@ -1,0 +1,50 @@
+"""How a cell's standard deviation depends on its current: the laws that errors and noise are stated in."""
+
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from edgedet_nvm.device.cell import Cell
+from edgedet_nvm.device.record import Positive, Record
+
+Currents = NDArray[np.float64]
+
+
+class RelativeSpread(Record):
+    """σ = share · I_max in every cell (`of` = g_max), or σ = share · I of the cell itself (`of` = own)."""
+
+    law: Literal["relative"]
+    share: Annotated[float, Field(ge=0, le=0.5)]
+    of: Literal["g_max", "own"]
+
+
+class SaturatingSpread(Record):
+    """σ(I) = A·(1 - exp(-I/B)): SONOS, Agrawal et al., IEDM 2022, figures 10(a) and 11(b), I up to 3,200 nA."""
+
+    law: Literal["saturating"]
+    a_na: Positive
+    b_na: Positive
+
+
+class MeasuredSpread(Record):
+    """σ of the cell's own measured levels, linear in between."""
+
+    law: Literal["measured"]
+
+
+Spread = Annotated[RelativeSpread | SaturatingSpread | MeasuredSpread, Field(discriminator="law")]
+
+
+def spread_na(spread: Spread, current_na: Currents, cell: Cell) -> Currents:
+    """Standard deviation of cells that carry `current_na`, in nA, same shape."""
+    match spread:
+        case RelativeSpread(of="g_max"):
+            return np.full(current_na.shape, spread.share * cell.i_max_na)
+        case RelativeSpread():
+            return spread.share * current_na
+        case SaturatingSpread():
+            return spread.a_na * -np.expm1(-current_na / spread.b_na)
+        case MeasuredSpread():
+            return np.interp(current_na, cell.mean_na, cell.sigma_na)

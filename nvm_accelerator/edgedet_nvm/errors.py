@@ -1,0 +1,23 @@
+"""Errors of the accelerator, one tree:
+
+NvmFault
+├── PresetRefused     a preset that is not there, not TOML, or holds a value that does not fit
+├── LevelsRefused     a file of measured levels with a hole, a duplicate or nonsense; the message names the line
+└── OutOfRange        a circuit or a condition outside of what the model holds for
+"""
+
+
+class NvmFault(Exception):
+    """Base of all errors that `edgedet_nvm` raises on purpose."""
+
+
+class PresetRefused(NvmFault):
+    """A preset cannot be read, or a field of it does not fit; the message names the field."""
+
+
+class LevelsRefused(NvmFault):
+    """A file of measured levels has a hole, a duplicate or nonsense; the message names the line and the fix."""
+
+
+class OutOfRange(NvmFault):
+    """A value lies outside of the range that the model was made or measured for."""

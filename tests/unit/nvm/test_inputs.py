@@ -1,0 +1,73 @@
+"""Pulses and slices: codes and weights come back out of their parts."""
+
+import numpy as np
+import pytest
+from edgedet_nvm.device.inputs import Drive, split_codes
+from edgedet_nvm.device.slices import Slices
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
+
+AMPLITUDE = Drive(kind="amplitude", bits=4)
+SERIAL = Drive(kind="bit-serial", bits=1)
+WIDTH = Drive(kind="pulse-width", bits=3)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.sampled_from([AMPLITUDE, SERIAL, WIDTH]), arrays(np.uint8, (3, 5)))
+def test_weighted_pulses_add_up_to_the_codes(drive: Drive, codes: np.ndarray):
+    pulses = split_codes(codes, drive, 8)
+    assert pulses.dtype == np.uint8
+    assert pulses.max() < 2**drive.bits
+    assert (np.tensordot(drive.pulse_weights(8), pulses.astype(np.int64), 1) == codes).all()
+
+
+def test_a_code_takes_as_many_pulses_as_the_drivers_need():
+    assert AMPLITUDE.pulse_weights(8) == (1, 16)
+    assert AMPLITUDE.pulse_weights(4) == (1,)
+    assert SERIAL.pulse_weights(4) == (1, 2, 4, 8)
+    assert WIDTH.pulse_weights(8) == (1, 8, 64)
+
+
+def test_only_widths_take_time_slots():
+    assert (AMPLITUDE.slots(), SERIAL.slots(), WIDTH.slots()) == (1, 1, 7)
+
+
+def test_a_bit_serial_driver_of_several_bits_is_refused():
+    with pytest.raises(ValidationError, match="a bit-serial driver has 1 bit, not 2"):
+        Drive(kind="bit-serial", bits=2)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 127), st.integers(1, 7))
+def test_slices_hold_every_magnitude_and_no_level_more(max_magnitude: int, bits: int):
+    tops = Slices(signs="differential", bits_per_cell=bits).tops(max_magnitude)
+    for magnitude in range(max_magnitude + 1):
+        digits = [magnitude >> bits * place & (1 << bits) - 1 for place in reversed(range(len(tops)))]
+        assert all(digit <= top for digit, top in zip(digits, tops, strict=True))
+    assert tops[0] == max_magnitude >> bits * (len(tops) - 1)
+
+
+@pytest.mark.parametrize(
+    ("signs", "bits", "max_magnitude", "tops", "cells"),
+    [
+        ("differential", 4, 127, (7, 15), 4),
+        ("differential", 4, 64, (4, 15), 4),
+        ("differential", 4, 7, (7,), 2),
+        ("differential", 7, 64, (64,), 2),
+        ("twos-complement", 1, 7, (1,) * 4, 4),
+        ("twos-complement", 1, 64, (1,) * 8, 8),
+    ],
+)
+def test_weights_take_the_slices_that_their_range_needs(
+    signs: str, bits: int, max_magnitude: int, tops: tuple[int, ...], cells: int
+):
+    slices = Slices(signs=signs, bits_per_cell=bits)
+    assert slices.tops(max_magnitude) == tops
+    assert slices.cells_per_weight(max_magnitude) == cells
+
+
+def test_planes_of_several_bits_are_refused():
+    with pytest.raises(ValidationError, match="planes of two's complement hold 1 bit a cell, not 4"):
+        Slices(signs="twos-complement", bits_per_cell=4)
