@@ -35,5 +35,7 @@ def parts(writer: LayerWriter, blocks: Blocks, values: str, label: str) -> list[
 
 
 def joined(writer: LayerWriter, streams: list[str], name: str) -> str:
-    """Streams of columns, one after the other along the channels."""
-    return streams[0] if len(streams) == 1 else writer.node("Concat", streams, name, axis=1)
+    """Streams of columns, one after the other along the channels; a single one, just written, takes the name."""
+    if len(streams) > 1:
+        return writer.node("Concat", streams, name, axis=1)
+    return writer.rename_last(f"{writer.layer}:{name}")

@@ -31,9 +31,10 @@ class LayerWriter:
         self.nodes.append(helper.make_node("Split", [values], names, names[0], axis=1, num_outputs=parts))
         return names
 
-    def rename_last(self, output: str) -> None:
-        """Give the last node's output the name that the network knows."""
+    def rename_last(self, output: str) -> str:
+        """Give the last node's output another name."""
         self.nodes[-1].output[0] = output
+        return output
 
     def constant(self, name: str, value: NDArray[Any] | np.generic) -> str:
         """Add a constant; scalars stay scalars."""
