@@ -1,7 +1,6 @@
 """Which cells a quantized network's weights lie in: matrices [inputs · kernel, outputs], cut into tiles of R rows."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from edgedet_nvm.slicing import Slicing
 
 Cut = Literal["channels", "kernel"]
 _INPUT_BITS = 8
+_HIGHEST_CODE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,12 @@ class NetworkMapping:
     digital: tuple[DigitalLayer, ...]
 
 
-def map_network(graph: QuantizedGraph, arrays: Arrays, highest_codes: Mapping[str, int]) -> NetworkMapping:
+def map_network(graph: QuantizedGraph, arrays: Arrays) -> NetworkMapping:
     """Map every layer with weights, or say why it stays digital.
 
     Args:
         graph: the network, or a segment of it.
         arrays: the cells to map onto.
-        highest_codes: by tensor name, the highest code of activations that do not use all 256.
 
     Raises:
         GraphUnsupported: nothing to map, a layer without a name of its own, or weights that the slicing cannot hold.
@@ -188,7 +187,7 @@ def map_network(graph: QuantizedGraph, arrays: Arrays, highest_codes: Mapping[st
     reasons = {layer.name: _why_digital(layer, arrays) for layer in candidates}
     return NetworkMapping(
         arrays,
-        tuple(_mapped(layer, arrays, highest_codes) for layer in candidates if reasons[layer.name] is None),
+        tuple(_mapped(layer, arrays) for layer in candidates if reasons[layer.name] is None),
         tuple(DigitalLayer(name, reason) for name, reason in reasons.items() if reason is not None),
     )
 
@@ -212,14 +211,14 @@ def _why_digital(layer: Layer, arrays: Arrays) -> str | None:
     return None
 
 
-def _mapped(layer: Layer, arrays: Arrays, highest_codes: Mapping[str, int]) -> MappedLayer:
+def _mapped(layer: Layer, arrays: Arrays) -> MappedLayer:
     codes = weights_of(layer).codes
     kernel = codes if codes.ndim == 4 else codes[:, :, None, None]
     try:
         planes = arrays.slicing.planes(kernel)
     except ValueError as error:
         raise GraphUnsupported(f"layer {layer.name!r}: {error}") from error
-    pulses = arrays.pulses(highest_codes.get(layer.inputs[0].name, 255))
+    pulses = arrays.pulses(_HIGHEST_CODE)
     tiles = _channel_tiles if arrays.cut == "channels" else _kernel_tiles
     return MappedLayer(layer, arrays.slicing, planes, pulses, tiles(kernel.shape[1:], arrays.rows))
 

@@ -13,6 +13,13 @@ from edgedet_runtime.quantized_graph import read_quantized_graph
 from onnx import TensorProto
 
 
+def digital_outputs(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The outputs of a network that is not compiled."""
+    session = ort.InferenceSession(model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+
+
 def every_layer(model: onnx.ModelProto) -> dict[str, int]:
     """Names and types of all layers' outputs."""
     outputs = [layer.output for layer in read_quantized_graph(model).layers]

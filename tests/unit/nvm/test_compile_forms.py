@@ -24,7 +24,7 @@ ONE_PAIR = Slicing.differential(127)
 
 
 def layers(model: onnx.ModelProto, arrays: Arrays) -> dict[str, MappedLayer]:
-    return {layer.name: layer for layer in map_network(read_quantized_graph(model), arrays, {}).layers}
+    return {layer.name: layer for layer in map_network(read_quantized_graph(model), arrays).layers}
 
 
 def random_converter(mapped: MappedLayer, bits: int, seed: int) -> Converter:
