@@ -98,7 +98,8 @@ class _Currents:
 
     def levels(self) -> NDArray[np.float64]:
         """The middle of every bin, in levels."""
-        return self.lowest + self.width * np.arange(self.counts.shape[-1]) + (self.width - 1) / 2
+        starts = self.lowest + self.width * np.arange(self.counts.shape[-1], dtype=np.float64)
+        return starts + (self.width - 1) / 2
 
 
 def _converter(currents: _Currents, bits: int, method: Method) -> Converter:
@@ -126,9 +127,7 @@ def _converter(currents: _Currents, bits: int, method: Method) -> Converter:
     return Converter(bits=bits, step=float(step), reads=reads)
 
 
-def _range(
-    levels: NDArray[np.float64], counts: NDArray[np.int64], bits: int, method: Method
-) -> tuple[float, float]:
+def _range(levels: NDArray[np.float64], counts: NDArray[np.int64], bits: int, method: Method) -> tuple[float, float]:
     seen = levels[counts > 0]
     lowest, highest = float(seen[0]), float(seen[-1])
     mean = float(np.average(levels, weights=counts))

@@ -65,4 +65,6 @@ class Converter(BaseModel):
 
     def convert(self, current: NDArray[np.float32], gain: NDArray[np.float32]) -> NDArray[np.float32]:
         """Codes of currents [...] in levels after the offset; `gain` broadcasts to them."""
-        return np.clip(np.rint(current * gain), np.float32(self.lowest), np.float32(self.highest))
+        rounded = np.rint(current * gain)
+        codes: NDArray[np.float32] = np.clip(rounded, np.float32(self.lowest), np.float32(self.highest))
+        return codes

@@ -92,7 +92,7 @@ class MappedLayer:
     @property
     def outputs(self) -> int:
         """Output channels."""
-        return self.planes.shape[1]
+        return int(self.planes.shape[1])
 
     @property
     def group(self) -> int:
@@ -133,22 +133,25 @@ class MappedLayer:
         whole = self.tile_cells.all(axis=(2, 3))
         return bool(np.array_equal(whole, np.kron(np.eye(self.tiles), np.ones(block)) > 0))
 
-    def zero_currents(self, cells: NDArray[Any]) -> NDArray[Any]:
+    def zero_currents(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Current of every column [pulses, tiles, planes, outputs] where all inputs are 0 in value, in levels.
 
         `cells` are levels in the form of `planes`: these for the nominal current, which the converter's reference is.
         """
         zeros = np.array([pulse.of_code(self.zero_point) for pulse in self.pulses], np.int64)
-        return zeros[:, None, None, None] * self.column_sums(cells)
+        currents: NDArray[np.float64] = zeros[:, None, None, None] * self.column_sums(cells)
+        return currents
 
     def largest_current(self) -> int:
         """No read's current, nor any partial sum of it, is further from 0 than this, in levels."""
         sums = self.column_sums(np.abs(self.planes))
         return int(sums.max()) * max((1 << pulse.bits) - 1 for pulse in self.pulses)
 
-    def column_sums(self, cells: NDArray[Any]) -> NDArray[Any]:
+    def column_sums(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of cells over the rows of each tile [tiles, planes, outputs]; float64 holds whole ones exactly."""
-        return np.einsum("joikl,tikl->tjo", cells.astype(np.float64), self.tile_cells.astype(np.float64), optimize=True)
+        held = self.tile_cells.astype(np.float64)
+        sums: NDArray[np.float64] = np.einsum("joikl,tikl->tjo", cells.astype(np.float64), held, optimize=True)
+        return sums
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ def normal_numbers(photo_key: bytes, layer: str, chip: int, shape: tuple[int, ..
     bits = np.random.SFC64(int.from_bytes(key.digest(), "little"))
     count = int(np.prod(shape))
     words = bits.random_raw((count + 3) // 4).view(np.uint16)[:count]
-    return np.take(_quantiles(), words, mode="wrap").reshape(shape)
+    numbers: NDArray[np.float32] = np.take(_quantiles(), words, mode="wrap").reshape(shape)
+    return numbers
 
 
 def network_noise(photo_key: bytes, chip: int, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[np.float32]]:
@@ -34,4 +35,5 @@ def network_noise(photo_key: bytes, chip: int, shapes: Mapping[str, tuple[int, .
 def _quantiles() -> NDArray[np.float32]:
     """The normal quantiles of 65,536 equal shares, scaled to a standard deviation of 1."""
     exact = ndtri((np.arange(_WORDS) + 0.5) / _WORDS)
-    return (exact / exact.std()).astype(np.float32)
+    scaled: NDArray[np.float32] = (exact / exact.std()).astype(np.float32)
+    return scaled

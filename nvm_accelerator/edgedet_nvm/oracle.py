@@ -59,7 +59,7 @@ def _run_layer(plan: LayerPlan, codes: Tensor, noise: NDArray[np.float32] | None
     taps = np.stack([pulse.of(_taps(plan.mapped, codes)) for pulse in plan.mapped.pulses]).astype(np.float64)
     reads = _currents(plan, taps)
     if noise is not None:
-        reads = reads + np.sqrt(_variances(plan, taps)) * noise.reshape(reads.shape)
+        reads = (reads + np.sqrt(_variances(plan, taps)) * noise.reshape(reads.shape)).astype(np.float32)
     converter = plan.converter
     if converter is None:
         return _finished(plan, reads), np.zeros((len(plan.mapped.pulses), len(plan.mapped.planes)), np.int64)
@@ -98,7 +98,8 @@ def _currents(plan: LayerPlan, taps: NDArray[np.float64]) -> Reads:
 
 def _dropped(current: NDArray[np.float64], k: NDArray[np.float32]) -> Reads:
     single = current.astype(np.float32)
-    return single / (single * k[None, ..., None] + np.float32(1))
+    left: Reads = single / (single * k[None, ..., None] + np.float32(1))
+    return left
 
 
 def _variances(plan: LayerPlan, taps: NDArray[np.float64]) -> Reads:

@@ -52,9 +52,9 @@ def float_end(
     """
     pixels = mapped.pixels[0] * mapped.pixels[1]
     total = writer.node("Reshape", [codes, writer.shape(1, mapped.conversions, mapped.outputs, pixels)], "conversions")
-    kind = np.float32
-    if whole and not digital.is_exact_in_float:
-        kind = np.int32
+    in_int32 = whole and not digital.is_exact_in_float
+    kind = np.dtype(np.int32 if in_int32 else np.float32)
+    if in_int32:
         total = writer.node("Cast", [total], "whole", to=6)
     factors = digital.factors.astype(kind)
     equal = bool((factors == factors[0]).all())
@@ -66,7 +66,7 @@ def float_end(
     if equal and factors[0] != 1:
         total = writer.node("Mul", [total, writer.constant("factor", factors[0])], "weighted")
     total = writer.node("Add", [total, writer.constant("bias", digital.bias.astype(kind).reshape(1, 1, -1, 1))], "sum")
-    if kind is np.int32:
+    if in_int32:
         total = writer.node("Cast", [total], "sum_float", to=1)
     multiplier = writer.constant("multiplier", digital.multiplier.reshape(1, 1, -1, 1))
     value = writer.node("Mul", [total, multiplier], "value")

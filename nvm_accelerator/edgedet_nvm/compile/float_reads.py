@@ -154,7 +154,8 @@ def _columns(
 def _squared_zeros(mapped: MappedLayer, variance: NDArray[np.float64]) -> NDArray[np.float64]:
     """What word lines at the zero point add to every column's variance."""
     zeros = np.array([pulse.of_code(mapped.zero_point) for pulse in mapped.pulses], np.float64)
-    return zeros[:, None, None, None] ** 2 * mapped.column_sums(variance)
+    sums: NDArray[np.float64] = zeros[:, None, None, None] ** 2 * mapped.column_sums(variance)
+    return sums
 
 
 def _converted(writer: LayerWriter, mapped: MappedLayer, current: str, converter: Converter) -> str:

@@ -19,9 +19,8 @@ def int8_reads(writer: LayerWriter, plan: LayerPlan, converter: Converter) -> st
     mapped = plan.mapped
     source = pixels(writer, mapped)
     blocks = blocks_of(mapped, _MOST_PARTS)
-    weights = [
-        writer.constant(f"weights{index}", cells) for index, cells in enumerate(blocks.arranged(plan_levels(plan)))
-    ]
+    levels = blocks.arranged(mapped.planes.astype(np.int8))
+    weights = [writer.constant(f"weights{index}", cells) for index, cells in enumerate(levels)]
     one, unit = writer.constant("one", np.float32(1)), writer.constant("unit_zero", np.int8(0))
     step = writer.constant("step", np.float32(converter.step))
     middle = writer.constant("middle", np.uint8(CODE_ZERO))
@@ -41,11 +40,6 @@ def int8_reads(writer: LayerWriter, plan: LayerPlan, converter: Converter) -> st
             inputs = [values[block], one, zero, weights[block], scale, unit, step, middle, bias]
             streams.append(writer.node("QLinearConv", inputs, name, group=blocks.group, **conv_attributes(mapped)))
     return _held(writer, joined(writer, streams, "codes"), converter)
-
-
-def plan_levels(plan: LayerPlan) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
-    """Target levels as weights of an int8 kernel."""
-    return plan.mapped.planes.astype(np.int8)
 
 
 def _held(writer: LayerWriter, codes: str, converter: Converter) -> str:

@@ -86,7 +86,7 @@ def _compiled(model: onnx.ModelProto, plans: Mapping[str, LayerPlan], forms: dic
         constants |= writer.constants
     if waiting:
         raise GraphUnsupported(f"layer {next(iter(waiting.values()))!r}: is not in the model that is to be compiled")
-    noise = {
+    noise: dict[str, tuple[int, ...]] = {
         name: (1, plan.mapped.conversions * plan.mapped.outputs, *plan.mapped.pixels)
         for name, plan in plans.items()
         if plan.cells.read_variance is not None

@@ -160,7 +160,7 @@ def test_weights_of_4_bits_fit_one_pair_of_cells():
     assert_equals_oracle(compile_network(model, plans), model, plans, photo(6))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     highest=st.integers(1, 64),

@@ -35,7 +35,8 @@ def by_hand(mapped: MappedLayer, converter: Converter, codes: np.ndarray, output
                     difference = pulse.of_code(code) - pulse.of_code(mapped.zero_point)
                     current += difference * int(mapped.planes[j, output, channel, y, x])
                 read = converter.reads[p][j]
-                scaled = np.float32(current - read.offset) * np.float32(1 / (np.float32(converter.step) * 2**read.shift))
+                gain = np.float32(1 / (np.float32(converter.step) * 2**read.shift))
+                scaled = np.float32(current - read.offset) * gain
                 code = int(np.clip(np.rint(scaled), converter.lowest, converter.highest))
                 total += int(digital.factors[conversion]) * code
                 conversion += 1
