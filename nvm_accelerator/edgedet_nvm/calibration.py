@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.backends.onnxruntime import session_options
+from edgedet_runtime.errors import GraphUnsupported
 from numpy.typing import NDArray
 from onnx import TensorProto
 from pydantic import BaseModel, ConfigDict, Field
@@ -31,6 +32,16 @@ class AdcRanges(BaseModel):
     method: Method
     photos: int = Field(gt=0, description="calibration photos")
     converters: dict[str, Converter] = Field(description="by layer")
+
+    def of(self, layer: str) -> Converter:
+        """A layer's converter.
+
+        Raises:
+            GraphUnsupported: the ranges are another network's.
+        """
+        if layer not in self.converters:
+            raise GraphUnsupported(f"layer {layer!r}: has no ADC range; compile the package anew")
+        return self.converters[layer]
 
     def saturation(self) -> dict[str, float]:
         """Share of conversions that clipped at calibration, by layer."""

@@ -16,8 +16,8 @@ class LayerCells:
     positive: NDArray[np.float64]
     negative: NDArray[np.float64] | None = None
     """None where cells have no partner."""
-    read_variance: float | NDArray[np.float64] | None = None
-    """Of a weight (a pair's two cells together) at input code 1, in levels²: the same for all, or one for each."""
+    read_variance: NDArray[np.float64] | None = None
+    """Of a weight (a pair's two cells together) at input code 1, in levels²: one per plane, or one per weight."""
     drop: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     """k of ``I / (1 + k·I)`` [tiles, planes, outputs] for the columns of G⁺ and of G⁻ (0 where there is none)."""
 

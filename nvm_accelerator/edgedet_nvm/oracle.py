@@ -105,10 +105,11 @@ def _dropped(current: NDArray[np.float64], k: NDArray[np.float32]) -> Reads:
 def _variances(plan: LayerPlan, taps: NDArray[np.float64]) -> Reads:
     """``Σ x²·σ²`` over a tile's rows; the sum of independent normal currents is normal."""
     variance = plan.cells.read_variance
-    if isinstance(variance, np.ndarray):
+    assert variance is not None
+    if variance.ndim > 1:
         return _column_sums(plan.mapped, variance, taps**2).astype(np.float32)
     squares = _column_sums(plan.mapped, np.ones(plan.mapped.planes.shape), taps**2).astype(np.float32)
-    return squares * np.float32(variance)
+    return squares * variance.astype(np.float32)[:, None, None]
 
 
 def _column_sums(mapped: MappedLayer, cells: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:

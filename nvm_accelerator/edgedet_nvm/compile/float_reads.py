@@ -90,23 +90,29 @@ def _dropped(
 def _noise(writer: LayerWriter, plan: LayerPlan, word_lines: _WordLines, noise: str) -> str:
     """``sqrt(Σ x²·σ²) · z``, one draw per conversion: a sum of normal currents is normal."""
     mapped, variance = plan.mapped, plan.cells.read_variance
+    assert variance is not None
     squares = word_lines.squares()
-    if isinstance(variance, np.ndarray):
-        sums = _columns(writer, mapped, squares, variance, _squared_zeros(mapped, variance), "variance")
-        return writer.node("Mul", [writer.node("Sqrt", [sums], "deviation"), noise], "noise")
-    factor = writer.constant("cell_variance", np.float32(variance))
-    if mapped.group > 1:  # columns of different groups see different inputs
-        ones = np.ones(mapped.planes.shape)
-        sums = _columns(writer, mapped, squares, ones, _squared_zeros(mapped, ones), "squares")
-        deviation = writer.node("Sqrt", [writer.node("Mul", [sums, factor], "variance")], "deviation")
-        return writer.node("Mul", [deviation, noise], "noise")
-    deviation = writer.node(
-        "Sqrt", [writer.node("Mul", [_tile_sums(writer, mapped, squares), factor], "variance")], "deviation"
-    )
-    tiles, pixels_ = len(mapped.pulses) * mapped.tiles, mapped.pixels[0] * mapped.pixels[1]
-    by_tile = writer.node("Reshape", [noise, writer.shape(1, tiles, -1, pixels_)], "noise_by_tile")
-    spread = writer.node("Reshape", [deviation, writer.shape(1, tiles, 1, pixels_)], "deviation_by_tile")
-    product = writer.node("Mul", [by_tile, spread], "tile_noise")
+    if variance.ndim == 1 and mapped.group == 1:
+        return _noise_of_planes(writer, mapped, squares, variance, noise)
+    cells = variance if variance.ndim > 1 else np.ones(mapped.planes.shape)
+    sums = _columns(writer, mapped, squares, cells, _squared_zeros(mapped, cells), "squares")
+    if variance.ndim == 1:  # columns of different groups see different inputs
+        shape = (len(mapped.pulses), mapped.tiles, len(mapped.planes), mapped.outputs)
+        each = _channels(writer, "cell_variance", np.broadcast_to(variance[:, None], shape))
+        sums = writer.node("Mul", [sums, each], "variance")
+    return writer.node("Mul", [writer.node("Sqrt", [sums], "deviation"), noise], "noise")
+
+
+def _noise_of_planes(
+    writer: LayerWriter, mapped: MappedLayer, squares: list[str], variance: NDArray[np.float64], noise: str
+) -> str:
+    """The same where all cells of a plane vary alike: one sum of squares per tile serves all of its columns."""
+    tiles, planes, pixels_ = len(mapped.pulses) * mapped.tiles, len(mapped.planes), int(np.prod(mapped.pixels))
+    sums = writer.node("Reshape", [_tile_sums(writer, mapped, squares), writer.shape(tiles, 1, 1, pixels_)], "squares")
+    each = writer.constant("cell_variance", variance.astype(np.float32).reshape(1, planes, 1, 1))
+    deviation = writer.node("Sqrt", [writer.node("Mul", [sums, each], "variance")], "deviation")
+    drawn = writer.node("Reshape", [noise, writer.shape(tiles, planes, mapped.outputs, pixels_)], "drawn")
+    product = writer.node("Mul", [drawn, deviation], "plane_noise")
     return writer.node("Reshape", [product, writer.shape(1, -1, *mapped.pixels)], "noise")
 
 

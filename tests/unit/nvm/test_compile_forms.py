@@ -110,7 +110,7 @@ def disturbed(mapped: MappedLayer, seed: int, variance: float | str, *, drop: bo
     return LayerCells(
         off(target.positive),
         None if target.negative is None else off(target.negative),
-        rng.integers(1, 8, mapped.planes.shape) / 64 if variance == "general" else float(variance),
+        rng.integers(1, 8, mapped.planes.shape) / 64 if variance == "general" else np.linspace(float(variance), 0.1, len(mapped.planes)),
         (losses[0], losses[1]) if drop else None,
     )
 

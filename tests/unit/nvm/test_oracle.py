@@ -60,7 +60,7 @@ def test_every_output_is_what_loops_over_word_lines_and_cells_give():
 def test_one_deviation_of_noise_is_the_root_of_the_sum_of_squares_over_the_tile(general: bool):
     model, image = network(1), {"image": photo(3)}
     mapped = next(layer for layer in map_network(read_quantized_graph(model), ARRAYS).layers if layer.name == "logits")
-    variance = np.random.default_rng(1).uniform(0.1, 0.5, mapped.planes.shape) if general else 0.3
+    variance = np.random.default_rng(1).uniform(0.1, 0.5, mapped.planes.shape) if general else np.array([0.2, 0.3])
     plan = LayerPlan(mapped, None, LayerCells(*_pair(mapped), read_variance=variance))
     noise = np.zeros((1, mapped.conversions * mapped.outputs, 1, 1), np.float32)
     silent = run_oracle(model, {"logits": plan}, image, {"logits": noise}).tensors
