@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from edgedet_runtime.backend import RunContext, RunResult, Tensor
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeRunner
+from edgedet_runtime.manifest import TensorSpec
 from edgedet_runtime.quantized_graph import WITH_WEIGHTS, read_quantized_graph
 from edgedet_runtime.segments import Segment
-from edgedet_runtime.manifest import TensorSpec
 
 from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.chip_cells import chip_cells

@@ -56,9 +56,7 @@ def _grid_bits(mapped: MappedLayer) -> int | None:
     return None if bits < _COARSEST_GRID_BITS else min(bits, _FINEST_GRID_BITS)
 
 
-def _read_variance(
-    cells: dict[str, NDArray[np.float64]], tops: tuple[int, ...], chip: Chip
-) -> NDArray[np.float64]:
+def _read_variance(cells: dict[str, NDArray[np.float64]], tops: tuple[int, ...], chip: Chip) -> NDArray[np.float64]:
     """Of a weight's cells together: per plane where all cells vary alike, else per weight."""
     uniform = [chip.uniform_sigma(top) for top in tops]
     if all(sigma is not None for sigma in uniform):

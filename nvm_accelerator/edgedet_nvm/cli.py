@@ -1,8 +1,11 @@
 """``edgedet-nvm``: look at presets, map packages onto arrays, check them, compile them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.letterbox import to_input
@@ -10,7 +13,6 @@ from edgedet_runtime.manifest import InputSpec
 from edgedet_runtime.package import load_package
 from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.segments import load_network
-from numpy.random import default_rng
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -136,16 +138,14 @@ def main() -> None:
     app()
 
 
-class _told:  # noqa: N801 - reads as a word in a with statement
-    """Tells a user's mistake in one line and exits with 1."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, (RuntimeFault, NvmFault, ValueError, OSError)):
-            err.print(f"{error}", style="red", highlight=False)
-            raise typer.Exit(1) from error
+@contextmanager
+def _told() -> Iterator[None]:
+    """A user's mistake is told in one line, with exit code 1."""
+    try:
+        yield
+    except (RuntimeFault, NvmFault, ValueError, OSError) as error:
+        err.print(f"{error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
 
 
 def _cut(text: str) -> Cut:
@@ -161,7 +161,7 @@ def _method(text: str) -> Method:
     return known[text]
 
 
-def _inputs(source: InputSpec, photos: list[Path]) -> list[NDArray]:
+def _inputs(source: InputSpec, photos: list[Path]) -> list[NDArray[np.uint8]]:
     if not photos:
-        return [default_rng(0).integers(0, 256, source.tensor.shape, "uint8")]
+        return [np.random.default_rng(0).integers(0, 256, source.tensor.shape, np.uint8)]
     return [to_input(decode_photo(file.read_bytes()), source)[0] for file in photos]

@@ -55,7 +55,8 @@ class Arrays:
     def pulses(self, highest_code: int) -> tuple[Pulse, ...]:
         """The pulses that carry codes up to `highest_code`, least significant first."""
         needed = max(highest_code.bit_length(), 1)
-        return tuple(Pulse(shift, self.pulse_bits) for shift in range(0, needed, self.pulse_bits))
+        starts = range(0, needed, self.pulse_bits)
+        return tuple(Pulse(shift, min(self.pulse_bits, needed - shift)) for shift in starts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,7 @@ CASES = {
     "bit planes": (Arrays(rows=72, columns=1024, slicing=BITS), 8),
     "two pulses": (Arrays(rows=72, columns=1024, slicing=SLICES, pulse_bits=4), 6),
     "two pulses of bit planes": (Arrays(rows=36, columns=1024, slicing=BITS, pulse_bits=4), 8),
+    "pulses of 3, 3 and 2 bits": (Arrays(rows=72, columns=1024, slicing=ONE_PAIR, pulse_bits=3), 8),
     "bit by bit": (Arrays(rows=576, columns=1024, slicing=ONE_PAIR, pulse_bits=1), 5),
 }
 
@@ -110,7 +111,9 @@ def disturbed(mapped: MappedLayer, seed: int, variance: float | str, *, drop: bo
     return LayerCells(
         off(target.positive),
         None if target.negative is None else off(target.negative),
-        rng.integers(1, 8, mapped.planes.shape) / 64 if variance == "general" else np.linspace(float(variance), 0.1, len(mapped.planes)),
+        rng.integers(1, 8, mapped.planes.shape) / 64
+        if variance == "general"
+        else np.linspace(float(variance), 0.1, len(mapped.planes)),
         (losses[0], losses[1]) if drop else None,
     )
 
@@ -166,7 +169,7 @@ def test_weights_of_4_bits_fit_one_pair_of_cells():
     highest=st.integers(1, 64),
     rows=st.integers(9, 200),
     bits=st.integers(1, 8),
-    pulse_bits=st.sampled_from([1, 4, 8]),
+    pulse_bits=st.sampled_from([1, 3, 4, 8]),
     cut=st.sampled_from(["channels", "kernel"]),
     slicing=st.sampled_from([SLICES, BITS, ONE_PAIR]),
 )
