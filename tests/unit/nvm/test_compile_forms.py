@@ -105,6 +105,7 @@ def disturbed(mapped: MappedLayer, seed: int, variance: float | str, *, drop: bo
         return np.maximum(cells + rng.integers(-3, 4, cells.shape) / 8, 0)
 
     columns = (mapped.tiles, len(mapped.planes), mapped.outputs)
+    general = rng.integers(1, 8, mapped.planes.shape) / 64
     losses = rng.uniform(0, 0.2 / mapped.largest_current(), (2, *columns)).astype(np.float32)
     if not mapped.slicing.paired:
         losses[1] = 0
