@@ -6,8 +6,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from edgedet_nvm.calibration import calibrate
+from edgedet_nvm.cells import LayerPlan, target_cells
 from edgedet_nvm.check import check_network
+from edgedet_nvm.compile import compile_network
 from edgedet_nvm.mapping import Arrays, map_network
+from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
@@ -16,7 +20,7 @@ from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import cut, load_network
 
-from tests.unit.nvm.arrays_at_work import digital_outputs
+from tests.unit.nvm.arrays_at_work import assert_equals_oracle, digital_outputs
 from tests.unit.nvm.quantized_networks import network, photo
 
 SLICES = Slicing.differential(15, 7)
@@ -43,12 +47,33 @@ def test_resnet20_is_the_same_network_on_ideal_arrays(models: Path, sample_photo
     assert sum(row.codes for row in rows) > 200_000
 
 
+@pytest.mark.timeout(600)
 def test_yolov3_tiny_on_a_crop_is_the_same_network_on_ideal_arrays(models: Path, sample_photos: list[Path]):
     model, feeds = yolov3_tiny_crop(models, sample_photos[0])
     mapping = map_network(read_quantized_graph(model), Arrays(576, 256, SLICES))
     rows = check_network(model, mapping, [feeds])
     assert all(row.is_equal for row in rows)
     assert sum(row.mapped for row in rows) == 12
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("form", "pulse_bits"), [("int8", 8), ("float32", 4)])
+def test_yolov3_tiny_on_a_crop_with_converters_and_noise_gives_the_oracles_codes(
+    models: Path, sample_photos: list[Path], form: str, pulse_bits: int
+):
+    model, feeds = yolov3_tiny_crop(models, sample_photos[0])
+    layers = map_network(read_quantized_graph(model), Arrays(576, 256, SLICES, pulse_bits)).layers
+    ranges = calibrate(model, layers, 6, "mean-4-sigma", [feeds])
+    plans = {}
+    for mapped in layers:
+        cells = target_cells(mapped)
+        noisy = replace(cells, read_variance=np.array([0.01, 0.02])) if form == "float32" else cells
+        plans[mapped.name] = LayerPlan(mapped, ranges.of(mapped.name), noisy)
+    compiled = compile_network(model, plans)
+    assert set(compiled.forms.values()) == {form}
+    noise = network_noise(b"photo", 0, compiled.noise)
+    found = assert_equals_oracle(compiled, model, plans, feeds["pool1"], noise)
+    assert found["head_16"].std() > 0
 
 
 def yolov3_tiny_crop(models: Path, file: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
