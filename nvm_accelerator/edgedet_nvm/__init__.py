@@ -1,1 +1,1 @@
-"""Quantized networks on simulated non-volatile memory arrays: the package that will hold the accelerator."""
+"""Quantized networks on simulated non-volatile memory arrays: mapped, compiled to ONNX, checked, run, counted."""

@@ -44,14 +44,38 @@ class ReferenceRunner:
             spec.name: tensor for spec, tensor in zip(self._segment.inputs, tensors, strict=True)
         }
         for layer in self._layers:
-            known[layer.output.name] = _RULES[layer.op](layer, [known[codes.name] for codes in layer.inputs])
+            known[layer.output.name] = compute_layer(layer, [known[codes.name] for codes in layer.inputs])
         return RunResult(tuple(known[spec.name] for spec in self._segment.outputs))
+
+
+def compute_layer(layer: Layer, tensors: list[Tensor]) -> Tensor:
+    """The layer's output for its inputs, in the layer's order."""
+    return _RULES[layer.op](layer, tensors)
+
+
+def sliding_windows(tensor: NDArray[np.float64], layer: Layer) -> NDArray[np.float64]:
+    """Sliding windows [channels, rows, columns, kernel rows, kernel columns] of [1, channels, …], padded by 0."""
+    attributes: dict[str, Any] = dict(layer.attributes)
+    kernel = tuple(attributes.get("kernel_shape") or _weights(layer).codes.shape[2:])
+    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
+    stride_y, stride_x = attributes.get("strides", (1, 1))
+    if tuple(attributes.get("dilations", (1, 1))) != (1, 1):
+        raise GraphUnsupported(f"layer {layer.name!r}: the reference backend has no rule for dilation")
+    padded = np.pad(tensor[0], ((0, 0), (top, bottom), (left, right)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
+    return windows[:, ::stride_y, ::stride_x]
+
+
+def saturated(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:
+    """``clip(rint(value) + zero_point, 0, 255)``, half to even."""
+    codes: NDArray[np.uint8] = np.clip(np.rint(value) + zero_point, 0, 255).astype(np.uint8)
+    return codes
 
 
 def _conv(layer: Layer, tensors: list[Tensor]) -> Tensor:
     weights = _weights(layer)
     group = int(layer.attributes.get("group", 1))
-    windows = _windows(_centered(tensors[0], layer.inputs[0]), layer)
+    windows = sliding_windows(_centered(tensors[0], layer.inputs[0]), layer)
     # [channels, rows, columns, kernel rows, kernel columns] → [group, positions, taps]
     channels, rows, columns = windows.shape[:3]
     by_channel = windows.reshape(group, channels // group, rows * columns, -1)
@@ -78,12 +102,12 @@ def _requantized(sums: NDArray[np.float64], layer: Layer, weights: Weights, chan
         value = total * scale.reshape(shape)
         lowest = np.float32(0 if layer.relu else -np.inf)
         return np.asarray(np.maximum(value, lowest), np.float32)
-    return _saturated(total * (scale / _scale(layer.output)).reshape(shape), layer.output.zero_point)
+    return saturated(total * (scale / _scale(layer.output)).reshape(shape), layer.output.zero_point)
 
 
 def _max_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
     # Padding is the lowest code, which never wins over a real one.
-    windows = _windows(tensors[0].astype(np.float64), layer)
+    windows = sliding_windows(tensors[0].astype(np.float64), layer)
     return np.asarray(windows.max(axis=(3, 4))[np.newaxis], np.uint8)
 
 
@@ -91,7 +115,7 @@ def _global_average_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
     pixels = int(np.prod(tensors[0].shape[2:]))
     sums = _centered(tensors[0], layer.inputs[0]).sum(axis=(2, 3), keepdims=True)
     scale = _scale(layer.inputs[0]) / (_scale(layer.output) * np.float32(pixels))
-    return _saturated(sums.astype(np.float32) * scale, layer.output.zero_point)
+    return saturated(sums.astype(np.float32) * scale, layer.output.zero_point)
 
 
 def _leaky_relu(layer: Layer, tensors: list[Tensor]) -> Tensor:
@@ -109,7 +133,7 @@ def _by_table(
     """A function of one code is a table of 256 codes."""
     source, target = layer.inputs[0], layer.output
     values = _scale(source) * (np.arange(256, dtype=np.float32) - np.float32(source.zero_point))
-    table = _saturated(function(values) / _scale(target), target.zero_point)
+    table = saturated(function(values) / _scale(target), target.zero_point)
     return np.asarray(table[tensor.astype(np.intp)], np.uint8)
 
 
@@ -137,7 +161,7 @@ def _concat(layer: Layer, tensors: list[Tensor]) -> Tensor:
 
 def _rescaled(tensor: Tensor, source: Codes, target: Codes) -> NDArray[np.uint8]:
     values = _scale(source) * (np.arange(256, dtype=np.float32) - np.float32(source.zero_point))
-    table = _saturated(values / _scale(target), target.zero_point)
+    table = saturated(values / _scale(target), target.zero_point)
     return np.asarray(table[tensor.astype(np.intp)], np.uint8)
 
 
@@ -172,26 +196,8 @@ _RULES: dict[str, Callable[[Layer, list[Tensor]], Tensor]] = {
 }
 
 
-def _windows(tensor: NDArray[np.float64], layer: Layer) -> NDArray[np.float64]:
-    """Sliding windows [channels, rows, columns, kernel rows, kernel columns] of [1, channels, …], padded by 0."""
-    attributes: dict[str, Any] = dict(layer.attributes)
-    kernel = tuple(attributes.get("kernel_shape") or _weights(layer).codes.shape[2:])
-    top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
-    stride_y, stride_x = attributes.get("strides", (1, 1))
-    if tuple(attributes.get("dilations", (1, 1))) != (1, 1):
-        raise GraphUnsupported(f"layer {layer.name!r}: the reference backend has no rule for dilation")
-    padded = np.pad(tensor[0], ((0, 0), (top, bottom), (left, right)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
-    return windows[:, ::stride_y, ::stride_x]
-
-
 def _centered(tensor: Tensor, codes: Codes) -> NDArray[np.float64]:
     return tensor.astype(np.float64) - codes.zero_point
-
-
-def _saturated(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:
-    codes: NDArray[np.uint8] = np.clip(np.rint(value) + zero_point, 0, 255).astype(np.uint8)
-    return codes
 
 
 def _weights(layer: Layer) -> Weights:

@@ -1,0 +1,64 @@
+"""What a layer's cells really hold, and a layer as it is to be executed: cells, converter, digital end."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgedet_nvm.converter import Converter
+from edgedet_nvm.mapping import MappedLayer
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCells:
+    """Effective levels [planes, outputs, inputs per group, kernel rows, kernel columns] and what disturbs a read."""
+
+    positive: NDArray[np.float64]
+    negative: NDArray[np.float64] | None = None
+    """None where cells have no partner."""
+    read_variance: NDArray[np.float64] | None = None
+    """Of a weight (a pair's two cells together) at input code 1, in levels²: one per plane, or one per weight."""
+    drop: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """k of ``I / (1 + k·I)`` [tiles, planes, outputs] for the columns of G⁺ and of G⁻ (0 where there is none)."""
+
+    @property
+    def difference(self) -> NDArray[np.float64]:
+        """G⁺ - G⁻."""
+        return self.positive if self.negative is None else self.positive - self.negative
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """A mapped layer with its converter (None: bypassed, currents are exact numbers) and its cells."""
+
+    mapped: MappedLayer
+    converter: Converter | None
+    cells: LayerCells
+
+    @property
+    def is_digital(self) -> bool:
+        """Whether the array computes exactly what the digital layer does."""
+        return self.converter is None and self.is_target and self.cells.read_variance is None
+
+    @property
+    def is_target(self) -> bool:
+        """Whether cells hold their target levels and columns lose nothing."""
+        return self.cells.drop is None and bool(np.array_equal(self.cells.difference, self.mapped.planes))
+
+    @property
+    def fits_int8(self) -> bool:
+        """Whether a chain of int8 convolutions is the array: target cells, no noise, at most 8 bits converted."""
+        return (
+            self.converter is not None
+            and self.converter.bits <= 8
+            and self.is_target
+            and self.cells.read_variance is None
+        )
+
+
+def target_cells(mapped: MappedLayer) -> LayerCells:
+    """Cells that hold exactly what they should: of a pair, one cell is empty."""
+    planes = mapped.planes.astype(np.float64)
+    if not mapped.slicing.paired:
+        return LayerCells(planes)
+    return LayerCells(np.maximum(planes, 0), np.maximum(-planes, 0))

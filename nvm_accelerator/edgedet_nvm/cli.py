@@ -1,0 +1,167 @@
+"""``edgedet-nvm``: look at presets, map packages onto arrays, check them, compile them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.manifest import InputSpec
+from edgedet_runtime.package import load_package
+from edgedet_runtime.photo import decode_photo
+from edgedet_runtime.segments import load_network
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from edgedet_nvm.calibration import Method
+from edgedet_nvm.check import check_network
+from edgedet_nvm.device.preset import load_preset, preset_names
+from edgedet_nvm.errors import NvmFault
+from edgedet_nvm.mapping import Cut
+from edgedet_nvm.placement import report as mapping_report
+from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized networks on simulated flash arrays.")
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True, markup=False)
+
+Folder = Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")]
+Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")]
+PresetName = Annotated[str, typer.Option("--preset", help="A preset's name, or a file NAME.toml.")]
+CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channels or kernel.")]
+
+
+@app.command()
+def presets() -> None:
+    """List the presets.
+
+    Example: edgedet-nvm presets
+    """
+    table = Table("preset", "rows × columns", "ADC bits", "what it is")
+    for name in preset_names():
+        preset = load_preset(name)
+        bits = "none" if preset.adc is None else str(preset.adc.bits)
+        table.add_row(name, f"{preset.tile.rows} × {preset.tile.columns}", bits, preset.description)
+    out.print(table)
+
+
+@app.command()
+def check(folder: Folder, photos: Photos = None, preset: PresetName = "ideal", cut: CutOption = "channels") -> None:
+    """Is the package the same network on ideal arrays? Compares every layer's codes, cell by cell and compiled.
+
+    The preset says how weights and inputs are cut; its errors and its ADC are left out.
+
+    Example: edgedet-nvm check models/resnet20-cifar10/1 photo.jpg
+    """
+    with _told():
+        package = load_package(folder)
+        mapping = map_package(package, load_preset(preset), _cut(cut))
+        source = package.manifest.input
+        inputs = [{source.name: codes} for codes in _inputs(source, photos or [])]
+        rows = check_network(load_network(package.path("model.onnx")), mapping, inputs)
+    table = Table("layer", "on arrays", "codes", "oracle differs", "compiled differs")
+    for row in rows:
+        where = "yes" if row.mapped else "–"
+        table.add_row(row.layer, where, f"{row.codes:,}", f"{row.oracle_differs:,}", f"{row.compiled_differs:,}")
+    out.print(table)
+    for layer in mapping.digital:
+        out.print(f"{layer.name} stays digital: {layer.reason}", markup=False)
+    if not all(row.is_equal for row in rows):
+        err.print(f"{package.reference}: codes differ on ideal arrays", style="red")
+        raise typer.Exit(1)
+    out.print(f"{package.reference}: all {sum(row.codes for row in rows):,} codes equal")
+
+
+@app.command("compile")
+def compile_(
+    folder: Folder,
+    photos: Annotated[list[Path], typer.Argument(help="Calibration photos.")],
+    preset: PresetName = "nor-flash-65nm",
+    chip: Annotated[int, typer.Option(help="Seed of the chip.", min=0)] = 0,
+    method: Annotated[str, typer.Option(help="ADC range: min-max, p99.9, mean-4-sigma or mse.")] = "mse",
+    cut: CutOption = "channels",
+    models: Annotated[Path, typer.Option(help="Folder of packages to write into.")] = Path("models"),
+) -> None:
+    """Map a package onto a preset's arrays, calibrate its ADC and write the sidecar package.
+
+    Example: edgedet-nvm compile models/resnet20-cifar10/1 photos/*.png --preset nor-flash-65nm
+    """
+    with _told():
+        package, made = load_package(folder), load_preset(preset)
+        inputs = _inputs(package.manifest.input, photos)
+        sidecar = compile_package(package, made, preset, chip, _cut(cut), _method(method), inputs)
+        target = write_sidecar(models, sidecar)
+    if sidecar.ranges is not None:
+        table = Table("layer", "ADC step, levels", "clipped at calibration")
+        for layer, share in sidecar.ranges.saturation().items():
+            table.add_row(layer, f"{sidecar.ranges.of(layer).step:.4g}", f"{share:.3%}")
+        out.print(table)
+    out.print(f"{target}")
+
+
+@app.command()
+def report(folder: Folder, preset: PresetName = "nor-flash-65nm", cut: CutOption = "channels") -> None:
+    """Which layer sits where: tiles, arrays, utilization, cells per weight, conversions.
+
+    Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm
+    """
+    with _told():
+        mapping = map_package(load_package(folder), load_preset(preset), _cut(cut))
+    figures = mapping_report(mapping)
+    table = Table("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
+    for layer in figures.layers:
+        first, last = layer.arrays[0], layer.arrays[-1]
+        table.add_row(
+            layer.layer,
+            str(layer.tiles),
+            str(layer.rows),
+            str(layer.columns),
+            f"{first}…{last}" if first != last else str(first),
+            f"{layer.cells:,}",
+            str(layer.cells_per_weight),
+            f"{layer.used_share:.1%}",
+            f"{layer.conversions:,}",
+        )
+    out.print(table)
+    for digital in mapping.digital:
+        out.print(f"{digital.name} stays digital: {digital.reason}", markup=False)
+    size = f"{mapping.arrays.rows} × {mapping.arrays.columns}"
+    out.print(f"{figures.arrays} arrays of {size} cells, {figures.utilization:.1%} of their cells belong to a weight")
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """A user's mistake is told in one line, with exit code 1."""
+    try:
+        yield
+    except (RuntimeFault, NvmFault, ValueError, OSError) as error:
+        err.print(f"{error}", style="red", highlight=False)
+        raise typer.Exit(1) from error
+
+
+def _cut(text: str) -> Cut:
+    if text not in ("channels", "kernel"):
+        raise ValueError(f"--cut: {text!r} is neither channels nor kernel")
+    return "channels" if text == "channels" else "kernel"
+
+
+def _method(text: str) -> Method:
+    known: dict[str, Method] = {name: name for name in ("min-max", "p99.9", "mean-4-sigma", "mse")}
+    if text not in known:
+        raise ValueError(f"--method: {text!r} is none of {', '.join(known)}")
+    return known[text]
+
+
+def _inputs(source: InputSpec, photos: list[Path]) -> list[NDArray[np.uint8]]:
+    if not photos:
+        return [np.random.default_rng(0).integers(0, 256, source.tensor.shape, np.uint8)]
+    return [to_input(decode_photo(file.read_bytes()), source)[0] for file in photos]

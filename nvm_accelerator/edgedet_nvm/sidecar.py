@@ -1,0 +1,134 @@
+"""The sidecar package ``<name>-nvm-<preset>/<version>/nvm.json``: how a package lies on arrays. It holds no weights."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from edgedet_runtime.backend import Tensor
+from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.manifest import Sha256
+from edgedet_runtime.package import Package
+from edgedet_runtime.quantized_graph import QuantizedGraph, read_quantized_graph
+from edgedet_runtime.segments import load_network
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgedet_nvm.calibration import AdcRanges, Method, calibrate
+from edgedet_nvm.device.preset import Preset
+from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
+from edgedet_nvm.slicing import Slicing
+
+FILE = "nvm.json"
+
+
+class Sidecar(BaseModel):
+    """What was decided when a package was compiled: mapping and ADC ranges, frozen for every chip of the preset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    name: str
+    version: int = Field(ge=1)
+    compiled_from: str = Field(description="name:version of the digital package")
+    digest: Sha256 = Field(description="of that package: what a cloud must have for this edge's tails")
+    preset: str = Field(description="name of a preset of EdgeDet, or path of a preset file")
+    chip: int = Field(ge=0, description="seed of the chip that serves unless another is asked for")
+    rows: int
+    columns: int
+    highest_levels: tuple[int, ...] = Field(description="of every plane's cells, least significant first")
+    paired: bool = Field(description="differential pairs; else planes of two's complement")
+    pulse_bits: int
+    cut: Cut
+    ranges: AdcRanges | None = Field(description="None: the preset reads currents exactly")
+
+    @property
+    def arrays(self) -> Arrays:
+        """What the network is mapped onto."""
+        slicing = (
+            Slicing.differential(*self.highest_levels)
+            if self.paired
+            else Slicing.twos_complement(len(self.highest_levels))
+        )
+        return Arrays(self.rows, self.columns, slicing, self.pulse_bits, self.cut)
+
+
+def preset_arrays(graph: QuantizedGraph, preset: Preset, cut: Cut) -> Arrays:
+    """The arrays of a preset, with as many slices as the network's largest weight code needs."""
+    weights = [layer.weights.codes for layer in graph.layers if layer.weights is not None]
+    magnitude = max((int(np.abs(codes.astype(np.int16)).max()) for codes in weights), default=1)
+    tops = preset.slices.tops(max(magnitude, 1))
+    slicing = (
+        Slicing.differential(*reversed(tops))
+        if preset.slices.signs == "differential"
+        else Slicing.twos_complement(len(tops))
+    )
+    return Arrays(preset.tile.rows, preset.tile.columns, slicing, preset.drive.bits, cut)
+
+
+def map_package(package: Package, preset: Preset, cut: Cut) -> NetworkMapping:
+    """A package's layers on the arrays of a preset."""
+    graph = read_quantized_graph(load_network(package.path("model.onnx")))
+    return map_network(graph, preset_arrays(graph, preset, cut))
+
+
+def compile_package(
+    package: Package, preset: Preset, preset_name: str, chip: int, cut: Cut, method: Method, inputs: Iterable[Tensor]
+) -> Sidecar:
+    """Map a package and calibrate its ADC ranges on network inputs uint8 [1, height, width, channels]."""
+    mapping = map_package(package, preset, cut)
+    arrays, source = mapping.arrays, package.manifest.input.name
+    ranges = None
+    if preset.adc is not None:
+        network = load_network(package.path("model.onnx"))
+        ranges = calibrate(network, mapping.layers, preset.adc.bits, method, ({source: codes} for codes in inputs))
+    return Sidecar(
+        name=f"{package.manifest.name}-nvm-{preset.name}",
+        version=package.manifest.version,
+        compiled_from=package.reference,
+        digest=package.digest,
+        preset=preset_name,
+        chip=chip,
+        rows=arrays.rows,
+        columns=arrays.columns,
+        highest_levels=arrays.slicing.highest_levels,
+        paired=arrays.slicing.paired,
+        pulse_bits=arrays.pulse_bits,
+        cut=arrays.cut,
+        ranges=ranges,
+    )
+
+
+def write_sidecar(models: Path, sidecar: Sidecar) -> Path:
+    """Write ``models/<name>/<version>/nvm.json``.
+
+    Raises:
+        PackageRefused: the folder exists: versions are immutable.
+    """
+    folder = models / sidecar.name / str(sidecar.version)
+    if folder.exists():
+        raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
+    folder.mkdir(parents=True)
+    (folder / FILE).write_text(sidecar.model_dump_json(indent=1) + "\n")
+    return folder
+
+
+def read_sidecar(folder: Path, package: Package) -> Sidecar:
+    """Read a sidecar of `package`.
+
+    Raises:
+        PackageRefused: it cannot be read, or was compiled from another package.
+    """
+    try:
+        sidecar = Sidecar.model_validate_json((folder / FILE).read_bytes())
+    except OSError as error:
+        raise PackageRefused(f"{folder}: cannot read {FILE}: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise PackageRefused(f"{folder}: {FILE}: {field}: {first['msg']}") from error
+    if sidecar.digest != package.digest:
+        raise PackageRefused(
+            f"{folder}: was compiled from {sidecar.compiled_from} with digest {sidecar.digest[:12]}…, "
+            f"{package.reference} has {package.digest[:12]}…; compile it anew"
+        )
+    return sidecar

@@ -1,0 +1,128 @@
+"""A package compiled for a preset: its sidecar, the backend that runs it, and the command."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from edgedet_nvm.backend import NvmBackend
+from edgedet_nvm.cells import LayerPlan
+from edgedet_nvm.chip_cells import chip_cells
+from edgedet_nvm.cli import app
+from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.mapping import map_network
+from edgedet_nvm.noise_input import network_noise
+from edgedet_nvm.oracle import run_oracle
+from edgedet_nvm.sidecar import Sidecar, compile_package, read_sidecar, write_sidecar
+from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from edgedet_runtime.chain import Chain, prepare_chain
+from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.package import Package, load_package
+from edgedet_runtime.photo import decode_photo
+from edgedet_runtime.quantized_graph import read_quantized_graph
+from edgedet_runtime.segments import load_network
+from typer.testing import CliRunner
+
+NOR = "nor-flash-65nm"
+
+
+@pytest.fixture(scope="module")
+def resnet20(models: Path) -> Package:
+    return load_package(models / "resnet20-cifar10" / "1")
+
+
+@pytest.fixture(scope="module")
+def images(resnet20: Package, sample_photos: list[Path]) -> list[np.ndarray]:
+    return [to_input(decode_photo(file.read_bytes()), resnet20.manifest.input)[0] for file in sample_photos[:3]]
+
+
+@pytest.fixture(scope="module")
+def sidecar(resnet20: Package, images: list[np.ndarray]) -> Sidecar:
+    return compile_package(resnet20, load_preset(NOR), NOR, 3, "channels", "mse", images)
+
+
+@pytest.fixture(scope="module")
+def noisy(resnet20: Package, sidecar: Sidecar) -> Chain:
+    return prepare_chain(resnet20, NvmBackend(sidecar, Chip(load_preset(NOR), 3)))
+
+
+def logits(chain: Chain, image: np.ndarray) -> np.ndarray:
+    return chain.run_input(image)["logits"]
+
+
+def test_the_ideal_preset_gives_the_digital_codes_at_every_boundary(resnet20: Package, images: list[np.ndarray]):
+    ideal = load_preset("ideal")
+    backend = NvmBackend(compile_package(resnet20, ideal, "ideal", 0, "channels", "mse", []), Chip(ideal, 0))
+    assert not backend.uses_photo_key
+    arrays, digital = prepare_chain(resnet20, backend), prepare_chain(resnet20, OnnxRuntimeBackend())
+    for boundary in range(1, digital.segment_count + 1):
+        found, expected = (chain.run({"image": images[0]}, 0, boundary) for chain in (arrays, digital))
+        assert found.keys() == expected.keys()
+        for name, codes in expected.items():
+            np.testing.assert_array_equal(found[name], codes)
+
+
+def test_a_whole_network_with_errors_wire_losses_and_noise_gives_the_oracles_logits(
+    resnet20: Package, sidecar: Sidecar, noisy: Chain, images: list[np.ndarray]
+):
+    model = load_network(resnet20.path("model.onnx"))
+    layers = map_network(read_quantized_graph(model), sidecar.arrays).layers
+    assert sidecar.ranges is not None
+    chip = Chip(load_preset(NOR), 3)
+    plans = {m.name: LayerPlan(m, sidecar.ranges.of(m.name), chip_cells(m, chip, sidecar.columns)) for m in layers}
+    shapes = {m.name: (1, m.conversions * m.outputs, *m.pixels) for m in layers}
+    noise = network_noise(noisy.context({"image": images[0]}).photo_key, 3, shapes)
+    expected = run_oracle(model, plans, {"image": images[0]}, noise).tensors["logits"]
+    np.testing.assert_array_equal(logits(noisy, images[0]), expected)
+
+
+def test_an_answer_depends_on_photo_and_chip_but_not_on_threads_order_or_segments(
+    resnet20: Package, sidecar: Sidecar, noisy: Chain, images: list[np.ndarray]
+):
+    alone = [logits(noisy, image) for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda image: logits(noisy, image), [*images[::-1], *images]))
+    for found, expected in zip(together, [*alone[::-1], *alone], strict=True):
+        np.testing.assert_array_equal(found, expected)
+    other_chip = prepare_chain(resnet20, NvmBackend(sidecar, Chip(load_preset(NOR), 4)), whole=True)
+    same_chip = prepare_chain(resnet20, NvmBackend(sidecar, Chip(load_preset(NOR), 3)), whole=True)
+    np.testing.assert_array_equal(logits(same_chip, images[0]), alone[0])
+    assert (logits(other_chip, images[0]) != alone[0]).any()
+
+
+def test_a_sidecar_survives_its_file_and_is_refused_for_another_package(
+    tmp_path: Path, models: Path, resnet20: Package, sidecar: Sidecar
+):
+    folder = write_sidecar(tmp_path, sidecar)
+    assert folder == tmp_path / f"resnet20-cifar10-nvm-{NOR}" / "1"
+    assert read_sidecar(folder, resnet20) == sidecar
+    with pytest.raises(PackageRefused, match="compile it anew"):
+        read_sidecar(folder, load_package(models / "yolov3-tiny-coco" / "1"))
+    with pytest.raises(PackageRefused, match="exists already"):
+        write_sidecar(tmp_path, sidecar)
+    (folder / "nvm.json").write_text(sidecar.model_dump_json().replace('"bits":8', '"bits":0'))
+    with pytest.raises(PackageRefused, match="an ADC of 0 bits converts nothing"):
+        read_sidecar(folder, resnet20)
+
+
+def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, sample_photos: list[Path]):
+    package, photo = str(models / "resnet20-cifar10" / "1"), str(sample_photos[0])
+    checked = CliRunner().invoke(app, ["check", package, photo, "--preset", "sonos-40nm"])
+    assert checked.exit_code == 0
+    assert "all 290,954 codes equal" in checked.output
+    compiled = CliRunner().invoke(app, ["compile", package, photo, "--preset", NOR, "--models", str(tmp_path)])
+    assert compiled.exit_code == 0
+    assert (tmp_path / f"resnet20-cifar10-nvm-{NOR}" / "1" / "nvm.json").is_file()
+    told = CliRunner().invoke(app, ["report", package, "--preset", NOR])
+    assert told.exit_code == 0
+    assert "layer2_0_shortcut_value stays digital" in told.output
+    assert NOR in CliRunner().invoke(app, ["presets"]).output
+
+
+def test_the_command_tells_a_users_mistake_in_one_line(models: Path):
+    wrong = CliRunner().invoke(app, ["check", str(models / "resnet20-cifar10" / "1"), "--preset", "nor-flash-7nm"])
+    assert wrong.exit_code == 1
+    assert "there is no 'nor-flash-7nm'" in wrong.output
+    assert "Traceback" not in wrong.output
