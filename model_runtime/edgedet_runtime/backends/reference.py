@@ -44,7 +44,8 @@ class ReferenceRunner:
             spec.name: tensor for spec, tensor in zip(self._segment.inputs, tensors, strict=True)
         }
         for layer in self._layers:
-            known[layer.output.name] = _RULES[layer.op](layer, [known[codes.name] for codes in layer.inputs])
+            made = _RULES[layer.op](layer, [known[codes.name] for codes in layer.inputs])
+            known[layer.output.name] = made if layer.output.is_float else np.minimum(made, np.uint8(layer.output.most))
         return RunResult(tuple(known[spec.name] for spec in self._segment.outputs))
 
 
@@ -152,6 +153,10 @@ def _flatten(layer: Layer, tensors: list[Tensor]) -> Tensor:
     return tensors[0].reshape(layer.output.shape)
 
 
+def _as_it_is(layer: Layer, tensors: list[Tensor]) -> Tensor:  # noqa: ARG001  (the runner holds the codes)
+    return tensors[0]
+
+
 def _transpose(layer: Layer, tensors: list[Tensor]) -> Tensor:
     return np.ascontiguousarray(tensors[0].transpose(layer.attributes["perm"]))
 
@@ -165,6 +170,7 @@ _RULES: dict[str, Callable[[Layer, list[Tensor]], Tensor]] = {
     "GlobalAveragePool": _global_average_pool,
     "LeakyRelu": _leaky_relu,
     "MaxPool": _max_pool,
+    "Min": _as_it_is,
     "Reshape": _flatten,
     "Resize": _resize,
     "Sigmoid": _sigmoid,
