@@ -174,12 +174,14 @@ class _Reader:
     def _held(self, name: str, most: int) -> str:
         """Codes up to `most` that a layer makes, behind the Min that holds them, where there is one."""
         users = self.consumers.get(name, [])
-        if any(user.op_type == "Min" for user in users):
-            (user, *others) = users
-            limits = [constant for constant in user.input if constant in self.constants]
-            if others or len(user.input) != 2 or len(limits) != 1 or self._constant(limits[0]).size != 1:
-                raise GraphUnsupported(f"node {user.name!r} (Min): must hold codes to one constant, alone")
-            name, most = user.output[0], min(most, int(self._constant(limits[0]).item()))
+        hold = next((user for user in users if user.op_type == "Min"), None)
+        if hold is not None:
+            limits = [constant for constant in hold.input if constant in self.constants]
+            if len(users) != 1 or len(hold.input) != 2 or len(limits) != 1 or self._constant(limits[0]).size != 1:
+                raise GraphUnsupported(
+                    f"node {hold.name!r} (Min): must hold codes to one constant, and alone read them"
+                )
+            name, most = hold.output[0], min(most, int(self._constant(limits[0]).item()))
         self.most[name] = most
         return name
 
