@@ -14,15 +14,17 @@ from edgedet_runtime.detection import Detections
 from edgedet_runtime.package import Package, load_package
 from torch import nn
 
-from edgedet_compression.accuracy import INT8
+from edgedet_compression.accuracy import quantized_name
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
+from edgedet_compression.export.low_bit_onnx import export_low_bit
 from edgedet_compression.export.torch_onnx import export_onnx
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, ExportStage, Reference
 from edgedet_compression.reports.chart import Chart, Curve
@@ -129,7 +131,8 @@ def _variants(
     advance = progress("measuring latency", len(networks) + len(packages) + 1)
     models = {}
     for name, network in networks.items():
-        models[name] = export_onnx(network, shape)
+        low = isinstance(network, LowBitNetwork)
+        models[name] = export_low_bit(network, shape).model if low else export_onnx(network, shape)
         advance()
     for package in packages.values():
         models[package.reference] = onnx.load(package.path("model.onnx"))
@@ -144,7 +147,8 @@ def _variants(
             accuracy=_accuracy(figures[name], compared=name != baseline),
             parameters=parameter_count(network),
             sparsity=sparsity(prunable_weights(network)).total,
-            macs=count_cost(network, shape).macs,
+            # A low-bit network computes with other weights than its layers', and as often.
+            macs=count_cost(network.network if isinstance(network, LowBitNetwork) else network, shape).macs,
             # Zeros are left out of the file that pruning of weights writes, with their positions counted.
             file_bytes=folders[name].result().get("bytes_sparse", models[name].ByteSize()),
             latency=latencies[name],
@@ -153,7 +157,7 @@ def _variants(
     for name, package in packages.items():
         yield replace(
             found[name],
-            name=f"{package.reference}: {name} as int8",
+            name=f"{package.reference}: {name} as {quantized_name(package)}",
             accuracy=_package_accuracy(package, found[name].accuracy),
             file_bytes=package.path("model.onnx").stat().st_size,
             latency=latencies[package.reference],
@@ -171,7 +175,7 @@ def _accuracy(figures: Mapping[str, Any], *, compared: bool) -> tuple[Accuracy, 
 def _package_accuracy(package: Package, wanted: Sequence[Accuracy]) -> tuple[Accuracy, ...]:
     """The same figures out of a package's manifest, which knows no other network to compare them with."""
     metrics = {metric.name.replace("top-1", "top1"): metric for metric in package.manifest.metrics}
-    measured = [(each.figure, metrics[f"{each.figure}, {INT8}"]) for each in wanted]
+    measured = [(each.figure, metrics[f"{each.figure}, {quantized_name(package)}"]) for each in wanted]
     return tuple(
         Accuracy(figure, Estimate(metric.value, *(metric.interval or (metric.value, metric.value))))
         for figure, metric in measured
