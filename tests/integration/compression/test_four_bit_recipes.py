@@ -1,5 +1,6 @@
 """The recipes of 4-bit networks: shrunken copies run through all stages, to packages as accurate as the networks."""
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def write_digits(folder: Path, rng: np.random.Generator) -> None:
         images = rng.integers(0, 256, (DIGITS, 28, 28), np.uint8)
         for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
             header = np.array([0x800 + values.ndim, *values.shape], ">u4").tobytes()
-            (folder / f"{split}-{kind}-ubyte").write_bytes(header + values.tobytes())
+            (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + values.tobytes()))
 
 
 @pytest.mark.parametrize("name", PACKAGES)
