@@ -165,12 +165,10 @@ class _Cutter:
         enter = [node for spec in inputs for node in self._transposed(spec, entering=True)]
         leave = [node for spec in made for node in self._transposed(spec, entering=False)]
         renamed = {spec.name: f"{spec.name}:nchw" for spec in (*inputs, *made) if self._is_moved(spec)}
-        for spec in inputs:
-            if spec.name not in self.ends and self.most[spec.name] < LARGEST_CODE:
-                initializers.append(numpy_helper.from_array(np.uint8(self.most[spec.name]), f"{spec.name}:most"))
-                read, held = renamed.get(spec.name, spec.name), f"{spec.name}:held"
-                enter.append(helper.make_node("Min", [read, f"{spec.name}:most"], [held], held))
-                renamed[spec.name] = held
+        held = [spec for spec in inputs if spec.name not in self.ends and self.most[spec.name] < LARGEST_CODE]
+        initializers += [_limit(spec, self.most[spec.name]) for spec in held]
+        enter += [_holding(spec, renamed.get(spec.name, spec.name)) for spec in held]
+        renamed |= {spec.name: f"{spec.name}:held" for spec in held}
         body = [_renamed(node, renamed) for node in nodes]
         graph = helper.make_graph(
             [*enter, *body, *leave],
@@ -213,6 +211,16 @@ class _Cutter:
         if entering:
             return [helper.make_node("Transpose", [spec.name], [inner], f"{spec.name}:enter", perm=[0, 3, 1, 2])]
         return [helper.make_node("Transpose", [inner], [spec.name], f"{spec.name}:leave", perm=[0, 2, 3, 1])]
+
+
+def _limit(spec: TensorSpec, most: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(most, np.uint8), f"{spec.name}:most")
+
+
+def _holding(spec: TensorSpec, read: str) -> onnx.NodeProto:
+    """Holds a segment's input to its codes once more: a tail alone tells how many its tensors have."""
+    held = f"{spec.name}:held"
+    return helper.make_node("Min", [read, f"{spec.name}:most"], [held], held)
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
