@@ -64,10 +64,10 @@ def insert(operations: Sequence[Operation]) -> Insertion:
     """Decide on the codes of every tensor.
 
     Raises:
-        GraphUnsupported: a layer would read values below 0, which 0…15 does not hold; or the image has another reader
-            than one layer.
+        GraphUnsupported: a layer would read values below 0, which 0…15 does not hold; or the network does not begin
+            and end with a layer.
     """
-    _check_image(operations)
+    _check_ends(operations)
     origins = _origins(operations)
     sums = [operation for operation in operations if operation.kind == "add"]
     wide = {origins[name] for each in sums for name in (each.name, *each.sources)}
@@ -105,8 +105,11 @@ def _origins(operations: Sequence[Operation]) -> dict[str, str]:
     return origins
 
 
-def _check_image(operations: Sequence[Operation]) -> None:
+def _check_ends(operations: Sequence[Operation]) -> None:
     readers = [operation for operation in operations if IMAGE in operation.sources]
     if len(readers) != 1 or readers[0].kind != "layer":
         found = ", ".join(f"{reader.name} ({reader.kind})" for reader in readers)
         raise GraphUnsupported(f"the image must be read by one layer alone; it is read by {found or 'nothing'}")
+    last = operations[-1]
+    if last.kind != "layer" or last.rectified:
+        raise GraphUnsupported(f"{last.name}: the logits must be what a layer makes, without a ReLU behind it")

@@ -77,8 +77,10 @@ class _Trace:
         (source,) = node.all_input_nodes
         before = self.found.get(self.tensors[source])
         fits = before is not None and before.kind in {"layer", "add"} and not before.rectified
-        if before is None or not fits or len(source.users) != 1 or ("norm" in about and before.kind == "add"):
+        if before is None or not fits or len(source.users) != 1:
             raise GraphUnsupported(f"{node.name}: {what} must stand right behind a convolution or linear layer")
+        if "norm" in about and (before.norm or before.kind == "add"):
+            raise GraphUnsupported(f"{node.name}: a second {what}, or one behind an addition")
         self.tensors[node] = before.name
         self.found[before.name] = replace(before, **about)
 
@@ -92,6 +94,9 @@ class _Trace:
 
 
 def _layer(trace: _Trace, node: fx.Node) -> None:
+    layer = trace.module(node)
+    if isinstance(layer, nn.Conv2d) and (isinstance(layer.padding, str) or layer.padding_mode != "zeros"):
+        raise GraphUnsupported(f"{node.name}: padding must be zeros, so many on each side")
     trace.make(node, "layer", module=str(node.target))
 
 

@@ -248,7 +248,10 @@ class Late(nn.Module):
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 4, 3)), "reads _0, with values below 0: put a ReLU"),
         (nn.Sequential(nn.MaxPool2d(2), nn.Conv2d(3, 4, 3)), r"read by one layer alone; it is read by _0 \(max pool\)"),
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(3, ceil_mode=True)), "rounds its size up"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "the logits must be what a layer makes"),
         (Late(), "BatchNorm must stand right behind"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.BatchNorm2d(4)), "a second BatchNorm"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect")), "padding must be zeros"),
     ],
 )
 def test_what_has_no_low_bit_form_is_named(network: nn.Module, message: str):
