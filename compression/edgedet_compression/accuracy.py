@@ -28,7 +28,8 @@ from edgedet_runtime.photo import Photo
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.progress import Progress, silent
 
-INT8, FP32 = "int8", "fp32"
+FP32 = "fp32"
+_QUANTIZED = {8: "int8", 4: "W4A4"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Measured:
     progress: Progress = silent
 
 
+def quantized_name(package: Package) -> str:
+    """What figures of a package are called, beside those of its float network."""
+    return _QUANTIZED[package.manifest.weight_bits]
+
+
 def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
     """mAP50 and mAP50-95 with bootstrap intervals over photos; the difference is paired."""
     category_ids = dataset.category_ids(measured.package.manifest.labels)
@@ -53,6 +59,7 @@ def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
     }
     weights = bootstrap_weights(len(dataset.photos))
     cite = _citation(measured, dataset.name, dataset.sha256, len(dataset.photos))
+    quantized = quantized_name(measured.package)
     found = {name: _with_replicates(score, weights) for name, score in scores.items()}
     metrics = []
     for index, figure in enumerate(("mAP50", "mAP50-95")):
@@ -62,9 +69,9 @@ def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
             for name, (value, replicates) in values.items()
         ]
         if FP32 in values:
-            value = values[INT8][0] - values[FP32][0]
-            replicates = values[INT8][1] - values[FP32][1]
-            metrics.append(_metric(cite, f"{figure}, {INT8} − {FP32}", bootstrap_interval(value, replicates)))
+            value = values[quantized][0] - values[FP32][0]
+            replicates = values[quantized][1] - values[FP32][1]
+            metrics.append(_metric(cite, f"{figure}, {quantized} − {FP32}", bootstrap_interval(value, replicates)))
     return metrics
 
 
@@ -77,8 +84,9 @@ def classification_metrics(dataset: LabeledImages | LabeledPhotos, measured: Mea
     cite = _citation(measured, dataset.name, dataset.sha256, len(labels))
     metrics = [_metric(cite, f"top-1, {name}", proportion(int(hits.sum()), len(hits))) for name, hits in right.items()]
     if FP32 in right:
-        compared = paired_difference(right[FP32], right[INT8])
-        metrics.append(_metric(cite, f"top-1, {INT8} − {FP32}", compared.difference))
+        quantized = quantized_name(measured.package)
+        compared = paired_difference(right[FP32], right[quantized])
+        metrics.append(_metric(cite, f"top-1, {quantized} − {FP32}", compared.difference))
     return metrics
 
 
@@ -86,19 +94,20 @@ def _answers(measured: Measured, photos: Iterable[Photo], count: int) -> dict[st
     """Answers of every system, the float one first."""
     answerer = Answerer.load(measured.package)
     choices = THRESHOLDS if measured.package.manifest.task == "detect" else 1
-    answers: dict[str, list[Answer]] = {FP32: [], INT8: []} if measured.baseline else {INT8: []}
+    quantized = quantized_name(measured.package)
+    answers: dict[str, list[Answer]] = {FP32: [], quantized: []} if measured.baseline else {quantized: []}
     advance = measured.progress("measuring accuracy", count)
     for photo in photos:
         if measured.baseline:
             answers[FP32].append(measured.baseline.answer(photo, answerer.chain.manifest.input, choices))
-        answers[INT8].append(answerer(photo, choices))
+        answers[quantized].append(answerer(photo, choices))
         advance()
     return answers
 
 
 def package_answers(package: Package, photos: Iterable[Photo], count: int, progress: Progress = silent) -> list[Answer]:
     """A package's answers to `count` photos: detections at the thresholds of mAP, or the best class."""
-    return _answers(Measured(package, "", None, progress), photos, count)[INT8]
+    return _answers(Measured(package, "", None, progress), photos, count)[quantized_name(package)]
 
 
 def _with_replicates(

@@ -136,6 +136,19 @@ def build_trained(trained: Trained, target: Target, progress: Progress = silent)
     source = trained.source
     shape = _yolo_shape(source.anchors, source.labels)
     network = quantize(source.model, trained.calibration.photos, trained.normalization, shape, progress)
+    return build_quantized(trained, network, target, progress)
+
+
+def build_quantized(
+    trained: Trained, network: QuantizedNetwork, target: Target, progress: Progress = silent
+) -> Package:
+    """Measure a quantized network beside the float one of `trained`, which it need not be made from.
+
+    Raises:
+        BuildRefused, VerificationFailed: as `build_trained` does.
+    """
+    target.check()
+    source = trained.source
     provenance = Provenance(
         recipe=trained.command,
         data=(*trained.data, f"calibration: {trained.calibration.data}"),

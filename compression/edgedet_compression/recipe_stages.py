@@ -54,6 +54,8 @@ class TrainStage(_Stage):
     gamma_l1: Annotated[float, Field(ge=0)] = 0.0
     """Penalty on the scaling factors of BatchNorm (S1.4)."""
     gamma_l2: Annotated[float, Field(ge=0)] = 0.0
+    clip_l2: Annotated[float, Field(ge=0)] = 0.0
+    """Penalty on the learned clips of PACT (S3.1)."""
     all_data: bool = False
     """Also the photos held out for validation: of a final run."""
 
@@ -102,6 +104,17 @@ class PruneChannelsStage(_Stage):
         if (self.parameters is None) == (self.share is None):
             raise ValueError("give either parameters (that are left at most) or share (of channels that go)")
         return self
+
+
+class QuantizeStage(_Stage):
+    """Puts 4-bit quantizers into a float network, first and last layer included (S3.1); train it further after that."""
+
+    kind: Literal["quantize"]
+    start: Reference
+    weights: Literal["lsq", "tqt"] = "lsq"
+    activations: Literal["lsq", "pact"] = "lsq"
+    scales: Literal["channel", "layer"] = "channel"
+    """Of weights (S3.2)."""
 
 
 class PruneWeightsStage(_Stage):
@@ -162,7 +175,7 @@ class BranchReportStage(_Stage):
 
 
 class ExportStage(_Stage):
-    """An int8 package of a network."""
+    """An int8 package of a float network, or a 4-bit one of a network with quantizers."""
 
     kind: Literal["export"]
     start: Reference
@@ -171,6 +184,8 @@ class ExportStage(_Stage):
     license: str
     size: int | None = None
     """Side of the package's input; else that of training."""
+    baseline: Reference | None = None
+    """Of a 4-bit package: the float network that its accuracy is measured beside."""
 
 
 Stage = Annotated[
@@ -178,6 +193,7 @@ Stage = Annotated[
     | RemoveBranchStage
     | FreshCopyStage
     | PruneChannelsStage
+    | QuantizeStage
     | PruneWeightsStage
     | SensitivityStage
     | EvaluateStage
@@ -198,4 +214,6 @@ def references(stage: Stage) -> tuple[Reference, ...]:
         found.append(stage.start)
     if isinstance(stage, TrainStage) and stage.distillation is not None:
         found.append(stage.distillation.teacher)
+    if isinstance(stage, ExportStage) and stage.baseline is not None:
+        found.append(stage.baseline)
     return tuple(dict.fromkeys(found))

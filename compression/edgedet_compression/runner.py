@@ -20,6 +20,7 @@ from edgedet_compression.recipe_stages import (
     FreshCopyStage,
     PruneChannelsStage,
     PruneWeightsStage,
+    QuantizeStage,
     Reference,
     RemoveBranchStage,
     SensitivityStage,
@@ -35,6 +36,7 @@ from edgedet_compression.stages.evaluate import evaluate
 from edgedet_compression.stages.export import export
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
+from edgedet_compression.stages.quantize import insert_quantizers
 from edgedet_compression.stages.sensitivity import scan_layers
 from edgedet_compression.stages.structure import fresh_copy, remove_branch
 from edgedet_compression.stages.train import train_network
@@ -163,6 +165,7 @@ _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {
     RemoveBranchStage: remove_branch,
     FreshCopyStage: fresh_copy,
     PruneChannelsStage: prune_channels,
+    QuantizeStage: insert_quantizers,
     PruneWeightsStage: prune_weights,
     SensitivityStage: scan_layers,
     EvaluateStage: evaluate,

@@ -139,6 +139,8 @@ class Manifest(_Record):
     outputs: tuple[TensorSpec, ...] = Field(min_length=1)
     decoding: YoloDecoding | SoftmaxDecoding = Field(discriminator="kind")
     macs: int = Field(gt=0, description="multiply-accumulates of the whole network")
+    weight_bits: Literal[4, 8] = Field(default=8, description="of every layer's weights")
+    activation_bits: Literal[4, 8] = Field(default=8, description="of what layers read; the image has 8 in any case")
     boundaries: tuple[Boundary, ...] = Field(default=(), description="k = 1…N-1, in order")
     license: str
     provenance: Provenance

@@ -2,7 +2,8 @@
 
 The form: uint8 activations, ``DequantizeLinear → operator [→ Relu] → QuantizeLinear`` around every operator,
 int8 weights per output channel with zero point 0, int32 biases; operators that only move codes (Transpose, Reshape) may
-stand between uint8 tensors.
+stand between uint8 tensors. Weights may be stored in 4 bits behind a Cast; a Min by a constant holds activations to
+fewer codes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,9 @@ from onnx import numpy_helper
 from edgedet_runtime.errors import GraphUnsupported
 
 WITH_WEIGHTS = frozenset({"Conv", "Gemm"})
-BETWEEN_CODES = frozenset({"Reshape", "Transpose"})
+BETWEEN_CODES = frozenset({"Min", "Reshape", "Transpose"})
+_KEEPING_CODES = BETWEEN_CODES | {"Flatten", "MaxPool", "Resize"}
+LARGEST_CODE = 255
 SUPPORTED = WITH_WEIGHTS | BETWEEN_CODES | {
     "Add", "Concat", "Flatten", "GlobalAveragePool", "LeakyRelu", "MaxPool", "Resize", "Sigmoid",
 }  # fmt: skip
@@ -31,6 +34,8 @@ class Codes:
     shape: tuple[int, ...]
     scale: np.float32 | None
     zero_point: int
+    most: int = LARGEST_CODE
+    """The largest code that it can have; 15 where activations have 4 bits."""
 
     @property
     def is_float(self) -> bool:
@@ -104,6 +109,7 @@ class _Reader:
         for node in graph.node:
             for name in node.input:
                 self.consumers.setdefault(name, []).append(node)
+        self.most: dict[str, int] = {}
         values = [*graph.value_info, *graph.input, *graph.output]
         self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
 
@@ -122,13 +128,17 @@ class _Reader:
         for node in self.graph.node:
             if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Relu", "Cast", "Constant"):
                 continue
+            if node.op_type == "Min" and node.input[0] in self.producers:
+                continue  # part of the layer that makes the codes; a layer only right behind the graph's input
             if node.op_type not in SUPPORTED:
                 raise GraphUnsupported(f"node {node.name!r}: operator {node.op_type} is not read")
             yield self._moved(node) if node.op_type in BETWEEN_CODES else self._computed(node)
 
     def _moved(self, node: onnx.NodeProto) -> Layer:
-        """A layer that permutes or reshapes uint8 codes; scale and zero point are its neighbors' business."""
-        source, target = (Codes(name, self._shape(name), np.float32(1), 0) for name in (node.input[0], node.output[0]))
+        """A layer that permutes, reshapes or holds uint8 codes; scale and zero point are its neighbors' business."""
+        source = self._known(node.input[0], np.float32(1), 0)
+        made = node.input[0] if node.op_type == "Min" else node.output[0]
+        target = self._known(self._held(made, source.most), np.float32(1), 0)
         return Layer(node.name, node.op_type, (source,), target, None, _attributes(node), relu=False)
 
     def _computed(self, node: onnx.NodeProto) -> Layer:
@@ -140,7 +150,8 @@ class _Reader:
         elif node.op_type == "Resize":
             attributes["scales"], names = self._resize_scales(node), names[:1]
         inputs = tuple(self._operand(node, name) for name in names)
-        output, relu = self._output(node)
+        most = inputs[0].most if node.op_type in _KEEPING_CODES else LARGEST_CODE
+        output, relu = self._output(node, most)
         return Layer(node.name, node.op_type, inputs, output, weights, attributes, relu)
 
     def _operand(self, node: onnx.NodeProto, name: str) -> Codes:
@@ -155,7 +166,24 @@ class _Reader:
         scale, zero_point = self._constant(node.input[1]), self._constant(node.input[2])
         if scale.ndim or zero_point.dtype != np.uint8:
             raise GraphUnsupported(f"node {node.name!r}: activations need a scalar scale and a uint8 zero point")
-        return Codes(name, self._shape(name), np.float32(scale), int(zero_point))
+        return self._known(name, np.float32(scale), int(zero_point))
+
+    def _known(self, name: str, scale: np.float32, zero_point: int) -> Codes:
+        return Codes(name, self._shape(name), scale, zero_point, self.most.get(name, LARGEST_CODE))
+
+    def _held(self, name: str, most: int) -> str:
+        """Codes up to `most` that a layer makes, behind the Min that holds them, where there is one."""
+        users = self.consumers.get(name, [])
+        hold = next((user for user in users if user.op_type == "Min"), None)
+        if hold is not None:
+            limits = [constant for constant in hold.input if constant in self.constants]
+            if len(users) != 1 or len(hold.input) != 2 or len(limits) != 1 or self._constant(limits[0]).size != 1:
+                raise GraphUnsupported(
+                    f"node {hold.name!r} (Min): must hold codes to one constant, and alone read them"
+                )
+            name, most = hold.output[0], min(most, int(self._constant(limits[0]).item()))
+        self.most[name] = most
+        return name
 
     def _shape(self, name: str) -> tuple[int, ...]:
         shape = self.shapes.get(name, ())
@@ -163,7 +191,7 @@ class _Reader:
             raise GraphUnsupported(f"tensor {name!r}: its shape must be told in numbers, batch 1")
         return shape
 
-    def _output(self, node: onnx.NodeProto) -> tuple[Codes, bool]:
+    def _output(self, node: onnx.NodeProto, most: int) -> tuple[Codes, bool]:
         name, relu = node.output[0], False
         users = self.consumers.get(name, [])
         if len(users) == 1 and users[0].op_type == "Relu":
@@ -173,7 +201,7 @@ class _Reader:
             return Codes(name, self._shape(name), None, 0), relu
         if len(users) != 1 or users[0].op_type != "QuantizeLinear":
             raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its output is not quantized")
-        return self._codes(users[0], users[0].output[0]), relu
+        return self._codes(users[0], self._held(users[0].output[0], most)), relu
 
     def _weights(self, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> Weights:
         codes, scales = self._dequantized_constant(node, node.input[1])

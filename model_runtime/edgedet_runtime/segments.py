@@ -1,17 +1,18 @@
 """Segments: where a quantized network can be cut, which cuts are worth keeping, and the cut itself."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 from onnx.external_data_helper import uses_external_data
 
 from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.manifest import Boundary, InputSpec, TensorSpec
-from edgedet_runtime.quantized_graph import Codes, QuantizedGraph, read_quantized_graph
+from edgedet_runtime.quantized_graph import LARGEST_CODE, Codes, QuantizedGraph, read_quantized_graph
 
 # A tail with less work than this share is not worth a journey.
 _LEAST_TAIL_SHARE = 0.02
@@ -90,7 +91,8 @@ def cut(
     heads = [0, *(boundary.head_macs for boundary in boundaries), graph.macs]
     names = {source.name, *(spec.name for spec in outputs)}
     _check_specs(graph, [spec for specs in ends for spec in specs], names)
-    cutter = _Cutter(model, names)
+    most = {codes.name: codes.most for layer in graph.layers for codes in (*layer.inputs, layer.output)}
+    cutter = _Cutter(model, names, most)
     return tuple(
         cutter.segment(index, ends[index - 1], ends[index], heads[index] - heads[index - 1])
         for index in range(1, len(ends))
@@ -146,9 +148,10 @@ def _spec(codes: Codes, *, moved: bool) -> TensorSpec:
 
 
 class _Cutter:
-    def __init__(self, model: onnx.ModelProto, ends: set[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, ends: set[str], most: Mapping[str, int]) -> None:
         self.model = model
         self.ends = ends  # the network's own input and outputs keep their layout
+        self.most = most  # the largest code of each tensor
         self.producers = {output: node for node in model.graph.node for output in node.output}
         self.order = {node.output[0]: index for index, node in enumerate(model.graph.node)}
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -162,6 +165,10 @@ class _Cutter:
         enter = [node for spec in inputs for node in self._transposed(spec, entering=True)]
         leave = [node for spec in made for node in self._transposed(spec, entering=False)]
         renamed = {spec.name: f"{spec.name}:nchw" for spec in (*inputs, *made) if self._is_moved(spec)}
+        held = [spec for spec in inputs if spec.name not in self.ends and self.most[spec.name] < LARGEST_CODE]
+        initializers += [_limit(spec, self.most[spec.name]) for spec in held]
+        enter += [_holding(spec, renamed.get(spec.name, spec.name)) for spec in held]
+        renamed |= {spec.name: f"{spec.name}:held" for spec in held}
         body = [_renamed(node, renamed) for node in nodes]
         graph = helper.make_graph(
             [*enter, *body, *leave],
@@ -204,6 +211,16 @@ class _Cutter:
         if entering:
             return [helper.make_node("Transpose", [spec.name], [inner], f"{spec.name}:enter", perm=[0, 3, 1, 2])]
         return [helper.make_node("Transpose", [inner], [spec.name], f"{spec.name}:leave", perm=[0, 2, 3, 1])]
+
+
+def _limit(spec: TensorSpec, most: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(most, np.uint8), f"{spec.name}:most")
+
+
+def _holding(spec: TensorSpec, read: str) -> onnx.NodeProto:
+    """Holds a segment's input to its codes once more: a tail alone tells how many its tensors have."""
+    held = f"{spec.name}:held"
+    return helper.make_node("Min", [read, f"{spec.name}:most"], [held], held)
 
 
 def _renamed(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:

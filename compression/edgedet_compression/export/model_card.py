@@ -7,8 +7,10 @@ _USES = {
     "classify": "Tells what a photo shows: a score for every label.",
 }
 
+_STORED = {8: "weights int8, activations uint8", 4: "weights int4, activations of 16 codes"}
+_LARGEST_WEIGHT = {8: 64, 4: 7}
 _LIMITS = (
-    "Weights are held to |q| ≤ 64, so that x86-64 machines with and without VNNI compute the same codes. It is as good "
+    "Weights are held to |q| ≤ {}, so that x86-64 machines with and without VNNI compute the same codes. It is as good "
     "as its training data: photos unlike them get worse answers, and nobody tested it for safety uses."
 )
 
@@ -26,7 +28,7 @@ def model_card(manifest: Manifest, model_bytes: int) -> str:
         f"| task | {manifest.task}, {len(manifest.labels)} labels |",
         f"| input | {source.width} × {source.height} pixels, {source.resize}, filter {source.filter} |",
         f"| compute | {manifest.macs / 1e6:,.0f} million multiply-accumulates per photo |",
-        f"| size | model.onnx {model_bytes / 1e6:.2f} MB, weights int8, activations uint8 |",
+        f"| size | model.onnx {model_bytes / 1e6:.2f} MB, {_STORED[manifest.weight_bits]} |",
         f"| segments | {manifest.segment_count} |",
         f"| license | {manifest.license} |",
         "",
@@ -52,7 +54,7 @@ def model_card(manifest: Manifest, model_bytes: int) -> str:
         "",
         "## Limits",
         "",
-        _LIMITS,
+        _LIMITS.format(_LARGEST_WEIGHT[manifest.weight_bits]),
         "",
     ]
     return "\n".join(lines)

@@ -73,6 +73,8 @@ def write_model_package(
         outputs=outputs,
         decoding=decoding,
         macs=read_quantized_graph(network.model).macs,
+        weight_bits=network.bits,
+        activation_bits=network.bits,
         boundaries=find_boundaries(network.model),
         license=text.license,
         provenance=text.provenance,

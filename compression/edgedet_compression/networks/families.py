@@ -13,11 +13,17 @@ from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import CifarResNet
 from edgedet_compression.networks.specification import Specification, Specified
 from edgedet_compression.networks.vgg import VGG
+from edgedet_compression.quantization.input_stem import Normalization
+from edgedet_compression.quantization.insertion import Scheme
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "darknet": lambda cfg: DarknetModule(parse_cfg_text(cfg)),
     "cifar-resnet": CifarResNet,
     "lenet": LeNet,
+    "low-bit": lambda network, scheme, normalization: LowBitNetwork(
+        build(Specification(**network)), Scheme(**scheme), Normalization(**normalization)
+    ),
     "vgg": VGG,
 }
 

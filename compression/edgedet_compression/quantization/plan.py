@@ -12,7 +12,7 @@ from edgedet_compression.quantization.ranges import Quantization, covering, leak
 from edgedet_compression.quantization.rewrites import clip_maximum
 
 # These only move codes: both sides share one scale.
-_MOVERS = {"MaxPool", "Resize", "Flatten"}
+MOVERS = {"MaxPool", "Resize", "Flatten"}
 # A Relu or Clip right behind one of these is the lower (and upper) end of its output's codes.
 _SATURATING = {"Conv", "Gemm", "Add"}
 
@@ -81,7 +81,7 @@ def quantize_tensors(
     for step in steps:
         if step.output in plan.quantizations:
             continue
-        if step.node.operator in _MOVERS:
+        if step.node.operator in MOVERS:
             plan.quantizations[step.output] = plan.quantizations[step.node.inputs[0]]
             continue
         decisive, slope = _decisive(step.output, readers, graph)
@@ -117,7 +117,7 @@ def _decisive(tensor: str, readers: Mapping[str, list[Step]], graph: FloatGraph)
         reader = readers[tensor][0]
         if reader.node.operator == "LeakyRelu":
             return tensor, max(reader.node.number("alpha", 0.01), 0.01)
-        if reader.node.operator not in _MOVERS:
+        if reader.node.operator not in MOVERS:
             break
         tensor = reader.output
     return tensor, 1.0

@@ -1,7 +1,9 @@
 """Writes a quantized graph in the QDQ form that ONNX Runtime fuses into integer kernels from end to end.
 
 uint8 codes everywhere, scalar scales, int8 weights per output channel, int32 biases; the image comes in as NHWC
-codes, feature-map outputs leave as NHWC codes, a fully connected output leaves as float32.
+codes, feature-map outputs leave as NHWC codes, a fully connected output leaves as float32. Weights of 4 bits are stored
+as INT4 behind a Cast, which is folded at load (INT4 right into DequantizeLinear would not fuse); codes that end before
+255 are held by a Min of uint8 (a float Clip would not fuse).
 """
 
 from collections.abc import Mapping
@@ -14,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgedet_compression.networks.graph_builder import as_model
 from edgedet_compression.quantization.float_graph import FloatGraph
-from edgedet_compression.quantization.plan import Plan, Step
-from edgedet_compression.quantization.ranges import Quantization
+from edgedet_compression.quantization.plan import MOVERS, Plan, Step
+from edgedet_compression.quantization.ranges import LEVELS, Quantization
 from edgedet_compression.quantization.weights import QuantizedWeights
 
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
@@ -66,7 +68,7 @@ class _Writer:
             self.outputs.append(helper.make_tensor_value_info(step.output, TensorProto.FLOAT, shape))
             return
         result = self._node(node.operator, f"{step.output}_value", inputs, **attributes)
-        self._quantized(step.output, result)
+        self._quantized(step.output, result, held=node.operator not in MOVERS)
 
     def model(self) -> onnx.ModelProto:
         order = {name: index for index, name in enumerate(self.graph.outputs)}
@@ -74,11 +76,17 @@ class _Writer:
         graph = helper.make_graph(self.nodes, "quantized", [self.input], outputs, list(self.constants.values()))
         return as_model(graph)
 
-    def _quantized(self, tensor: str, value: str) -> None:
+    def _quantized(self, tensor: str, value: str, *, held: bool) -> None:
         is_map = tensor in self.graph.outputs and len(self.graph.shapes[tensor]) == 4
         codes = f"{tensor}_nchw" if is_map else tensor
         scale, zero_point = self._parameters(tensor)
-        self._node("QuantizeLinear", codes, [value, scale, zero_point])
+        most = self.plan.quantizations[tensor].most
+        if held and most < LEVELS:
+            self._node("QuantizeLinear", f"{codes}_unheld", [value, scale, zero_point])
+            limit = self._constant(f"{tensor}_most", np.array(most, np.uint8))
+            self._node("Min", codes, [f"{codes}_unheld", limit])
+        else:
+            self._node("QuantizeLinear", codes, [value, scale, zero_point])
         self.codes[tensor] = codes
         if is_map:
             batch, channels, height, width = self.graph.shapes[tensor]
@@ -108,22 +116,30 @@ class _Writer:
 
     def _weight_nodes(self, name: str, found: QuantizedWeights, input_scale: np.float32) -> tuple[str, str]:
         zeros = np.zeros(len(found.scales))
-        parts: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]] = {
-            "weight": (found.codes, found.scales, zeros.astype(np.int8)),
-            "bias": (found.bias, found.scales * input_scale, zeros.astype(np.int32)),
+        codes = f"{name}_weight_codes"
+        if found.bits == 4:
+            stored = f"{codes}_int4"
+            self.constants.setdefault(stored, _int4(stored, found.codes))
+            self._node("Cast", codes, [stored], to=TensorProto.INT8)
+        else:
+            self._constant(codes, found.codes)
+        self._constant(f"{name}_bias_codes", found.bias)
+        parts: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {
+            "weight": (found.scales, zeros.astype(np.int8)),
+            "bias": (found.scales * input_scale, zeros.astype(np.int32)),
         }
         made = [
             self._node(
                 "DequantizeLinear",
                 f"{name}_{part}",
                 [
-                    self._constant(f"{name}_{part}_codes", codes),
+                    f"{name}_{part}_codes",
                     self._constant(f"{name}_{part}_scale", scales),
                     self._constant(f"{name}_{part}_zero_point", zero_points),
                 ],
                 axis=0,
             )
-            for part, (codes, scales, zero_points) in parts.items()
+            for part, (scales, zero_points) in parts.items()
         ]
         return made[0], made[1]
 
@@ -140,3 +156,10 @@ class _Writer:
     def _node(self, operator: str, output: str, inputs: list[str], **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
+
+
+def _int4(name: str, codes: npt.NDArray[np.int8]) -> onnx.TensorProto:
+    """Two codes a byte, the first in the lower half (onnx.proto: INT4)."""
+    halves = np.append(codes.ravel(), np.zeros(codes.size % 2, np.int8)).view(np.uint8) & 0xF
+    packed = halves[::2] | (halves[1::2] << 4)
+    return helper.make_tensor(name, TensorProto.INT4, codes.shape, packed.tobytes(), raw=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,8 @@ class QuantizedNetwork:
 
     model: onnx.ModelProto
     heads: tuple[HeadScaling, ...]
+    bits: Literal[4, 8] = 8
+    """Of weights, and of the activations that layers read."""
 
 
 def quantize(

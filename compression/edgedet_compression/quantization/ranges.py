@@ -14,10 +14,11 @@ _SHARES = np.concatenate([np.linspace(0.15, 0.6, 10), np.linspace(0.625, 1.0, 31
 
 @dataclass(frozen=True)
 class Quantization:
-    """value = scale · (code - zero_point), codes 0…255."""
+    """value = scale · (code - zero_point), codes 0…most."""
 
     scale: float
     zero_point: int
+    most: int = LEVELS
 
     @property
     def low(self) -> float:
@@ -27,12 +28,12 @@ class Quantization:
     @property
     def high(self) -> float:
         """The greatest value that has a code."""
-        return self.scale * (LEVELS - self.zero_point)
+        return self.scale * (self.most - self.zero_point)
 
     def codes(self, values: npt.ArrayLike) -> npt.NDArray[np.uint8]:
         """Nearest codes, halves to even, clipped."""
         exact = np.rint(np.asarray(values, np.float64) / self.scale) + self.zero_point
-        return np.asarray(np.clip(exact, 0, LEVELS), np.uint8)
+        return np.asarray(np.clip(exact, 0, self.most), np.uint8)
 
     def values(self, codes: npt.NDArray[np.uint8]) -> Floats:
         """The values of codes."""

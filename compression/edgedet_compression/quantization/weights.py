@@ -1,6 +1,7 @@
 """Int8 weights with one scale per output channel, |q| ≤ 64, rounded so that a layer's output changes least."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,8 @@ class QuantizedWeights:
     codes: npt.NDArray[np.int8]
     scales: npt.NDArray[np.float32]
     bias: npt.NDArray[np.int32]
+    bits: Literal[4, 8] = 8
+    """In which the codes are stored."""
 
 
 def quantize_weights(

@@ -1,4 +1,4 @@
-"""The stage `export`: an int8 package of a network, its accuracy on the test split beside fp32."""
+"""The stage `export`: an int8 or a 4-bit package of a network, its accuracy on the test split beside fp32."""
 
 from pathlib import Path
 
@@ -6,15 +6,27 @@ import numpy as np
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.package import load_package
 
-from edgedet_compression.building import Target, Trained, build_trained
+from edgedet_compression.building import Target, Trained, build_quantized, build_trained
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.export.low_bit_onnx import export_low_bit
 from edgedet_compression.export.torch_onnx import float_model
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe_stages import ExportStage
 from edgedet_compression.stages.context import Context, Figures
+
+_COMPARED = 8
+"""Calibration images on which the codes of a 4-bit package are compared with torch's."""
 
 
 def export(stage: ExportStage, context: Context) -> Figures:
     """Write the package below the models folder; one that this recipe made before is replaced."""
     network, data = context.network(stage.start), context.data
+    if isinstance(network, LowBitNetwork) != (stage.baseline is not None):
+        raise BuildRefused(
+            f"stage {stage.name}: baseline names the float network beside a 4-bit one; {stage.start} "
+            + ("has 4 bits: give it" if stage.baseline is None else "is measured beside itself: take baseline out")
+        )
+    floating = context.network(stage.baseline) if stage.baseline else network
     spec = data.input_spec(stage.size)
     calibration = data.calibration(spec)
     channels = 1 if spec.channels == 1 else 3
@@ -22,7 +34,7 @@ def export(stage: ExportStage, context: Context) -> Figures:
     shape = (channels, spec.height, spec.width)
     first = (np.moveaxis(calibration.photos[0][..., :channels], 3, 1) / 255).astype(np.float32)
     trained = Trained(
-        source=float_model(network, data.labels, shape, parent, [first]),
+        source=float_model(floating, data.labels, shape, parent, [first]),
         input=spec,
         normalization=data.normalization,
         calibration=calibration,
@@ -34,7 +46,11 @@ def export(stage: ExportStage, context: Context) -> Figures:
         data=(f"training: {Path(context.recipe.data.folder).name}, sha256 {data.fingerprint}",),
     )
     target = Target(context.models, stage.package, replace=_is_ours(context.models / stage.package / "1", trained))
-    package = build_trained(trained, target, context.progress)
+    if isinstance(network, LowBitNetwork):
+        quantized = export_low_bit(network, shape, calibration.photos[:_COMPARED])
+        package = build_quantized(trained, quantized, target, context.progress)
+    else:
+        package = build_trained(trained, target, context.progress)
     return {
         "start": stage.start,
         "package": str(package.folder.absolute()),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
 from edgedet_compression.pruning.sparsity import gamma_penalty
+from edgedet_compression.quantization.pact import clip_penalty
 from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
@@ -39,4 +40,7 @@ def _start(stage: TrainStage, context: Context) -> nn.Module:
 
 
 def _penalty(stage: TrainStage) -> Callable[[nn.Module], Tensor] | None:
-    return gamma_penalty(stage.gamma_l1, stage.gamma_l2) if stage.gamma_l1 or stage.gamma_l2 else None
+    if not (stage.gamma_l1 or stage.gamma_l2 or stage.clip_l2):
+        return None
+    on_gammas, on_clips = gamma_penalty(stage.gamma_l1, stage.gamma_l2), clip_penalty(stage.clip_l2)
+    return lambda network: on_gammas(network) + on_clips(network)

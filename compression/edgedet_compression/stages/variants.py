@@ -10,11 +10,14 @@ from edgedet_evaluation.intervals import Estimate
 from edgedet_runtime.package import Package, load_package
 from torch import nn
 
+from edgedet_compression.accuracy import quantized_name
+from edgedet_compression.export.low_bit_onnx import export_low_bit
 from edgedet_compression.export.torch_onnx import export_onnx
 from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.progress import Progress
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe_stages import Reference
 from edgedet_compression.reports.html_report import Accuracy, FigureTable, Variant
 from edgedet_compression.reports.latency import Latency, measure_latency
@@ -55,7 +58,7 @@ def measure_speeds(compared: Compared, shapes: list[Shape], progress: Progress) 
     for shape in shapes:
         models = {}
         for name, network in compared.networks.items():
-            models[name] = export_onnx(network, shape)
+            models[name] = _onnx(network, shape)
             advance()
         for name, package in compared.packages.items():
             if (package.manifest.input.height, package.manifest.input.width) == shape[1:]:
@@ -77,9 +80,10 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
             accuracy=_accuracy(compared.figures["networks"][name], compared=name != baseline),
             parameters=parameter_count(network),
             sparsity=sparsity(prunable_weights(network)).total,
-            macs=count_cost(network, shape).macs,
+            # A low-bit network computes with other weights than its layers', and as often.
+            macs=count_cost(network.network if isinstance(network, LowBitNetwork) else network, shape).macs,
             # Zeros are left out of the file that pruning of weights writes, with their positions counted.
-            file_bytes=result.get("bytes_sparse", export_onnx(network, shape).ByteSize()),
+            file_bytes=result.get("bytes_sparse", _onnx(network, shape).ByteSize()),
             latency=speeds[shape][name],
         )
         yield found[name]
@@ -88,7 +92,7 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
         if name in speeds[shape] and start in found:
             yield replace(
                 found[start],
-                name=f"{package.reference}: {start} as int8",
+                name=f"{package.reference}: {start} as {quantized_name(package)}",
                 accuracy=_accuracy(compared.figures["packages"][name], compared=True),
                 file_bytes=package.path("model.onnx").stat().st_size,
                 latency=speeds[shape][name],
@@ -108,6 +112,10 @@ def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:
     )
     columns = ("network or package", "ms", "speed", "images/s")
     return FigureTable(f"Speed at {shape[1]} × {shape[2]} pixels", columns, rows)
+
+
+def _onnx(network: nn.Module, shape: Shape) -> onnx.ModelProto:
+    return export_low_bit(network, shape).model if isinstance(network, LowBitNetwork) else export_onnx(network, shape)
 
 
 def _package(folder: StageFolder) -> Package | None:

@@ -50,7 +50,8 @@ class ReferenceRunner:
 
 def compute_layer(layer: Layer, tensors: list[Tensor]) -> Tensor:
     """The layer's output for its inputs, in the layer's order."""
-    return _RULES[layer.op](layer, tensors)
+    made = _RULES[layer.op](layer, tensors)
+    return made if layer.output.is_float else np.minimum(made, np.uint8(layer.output.most))
 
 
 def sliding_windows(tensor: NDArray[np.float64], layer: Layer) -> NDArray[np.float64]:
@@ -176,6 +177,10 @@ def _flatten(layer: Layer, tensors: list[Tensor]) -> Tensor:
     return tensors[0].reshape(layer.output.shape)
 
 
+def _as_it_is(layer: Layer, tensors: list[Tensor]) -> Tensor:  # noqa: ARG001  (the runner holds the codes)
+    return tensors[0]
+
+
 def _transpose(layer: Layer, tensors: list[Tensor]) -> Tensor:
     return np.ascontiguousarray(tensors[0].transpose(layer.attributes["perm"]))
 
@@ -189,6 +194,7 @@ _RULES: dict[str, Callable[[Layer, list[Tensor]], Tensor]] = {
     "GlobalAveragePool": _global_average_pool,
     "LeakyRelu": _leaky_relu,
     "MaxPool": _max_pool,
+    "Min": _as_it_is,
     "Reshape": _flatten,
     "Resize": _resize,
     "Sigmoid": _sigmoid,

@@ -32,10 +32,22 @@ def residual_network() -> onnx.ModelProto:
     return net.finish(mean, inputs=16, classes=10)
 
 
+@pytest.fixture(scope="session")
+def four_bit_network() -> onnx.ModelProto:
+    """uint8 [1, 16, 16, 4] → conv, pool, conv, mean, two linear layers → 10 float logits; INT4 weights, codes 0…15."""
+    net = _Network(bits=4)
+    stem = net.conv("stem", net.transposed("image"), 4, 8, relu=True)
+    pooled = net.plain("MaxPool", "pooled", [stem], kernel_shape=[2, 2], strides=[2, 2])
+    body = net.conv("body", pooled, 8, 8, relu=True)
+    mean = net.plain("Flatten", "flat", [net.plain("GlobalAveragePool", "mean", [body], scale=0.02)], axis=1)
+    return net.finish(net.linear("hidden", mean, 8, 12), inputs=12, classes=10)
+
+
 class _Network:
     """Writes QDQ nodes; codes by name, with their scale and zero point."""
 
-    def __init__(self) -> None:
+    def __init__(self, bits: int = 8) -> None:
+        self.bits = bits
         self.rng = np.random.default_rng(7)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -77,6 +89,10 @@ class _Network:
         value = self._node(operator, name, reads, **attributes)
         return self._quantized(name, value, scale or old_scale, zero_point if scale is None else 0)
 
+    def linear(self, name: str, source: str, inputs: int, outputs: int) -> str:
+        weights = self._weights(name, (outputs, inputs), self.codes[source][0])
+        return self._quantized(name, self._node("Gemm", name, [self._read(name, source), *weights], transB=1), 0.01, 0)
+
     def finish(self, source: str, inputs: int, classes: int) -> onnx.ModelProto:
         weights = self._weights("logits", (classes, inputs), self.codes[source][0])
         self.nodes.append(
@@ -88,8 +104,9 @@ class _Network:
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
     def _weights(self, name: str, shape: tuple[int, ...], input_scale: float) -> list[str]:
-        codes = self.rng.integers(-64, 65, shape).astype(np.int8)
-        scales = self.rng.uniform(0.002, 0.006, shape[0]).astype(np.float32)
+        largest = 64 if self.bits == 8 else 7
+        codes = self.rng.integers(-largest, largest + 1, shape).astype(np.int8)
+        scales = (self.rng.uniform(0.002, 0.006, shape[0]) * 64 / largest).astype(np.float32)
         bias = self.rng.integers(-500, 500, shape[0]).astype(np.int32)
         zeros = np.zeros(shape[0])
         kinds = {
@@ -99,6 +116,11 @@ class _Network:
         for kind, values in kinds.items():
             parts = ("codes", "scale", "zero_point")
             names = [self._constant(f"{name}_{kind}_{part}", value) for part, value in zip(parts, values, strict=True)]
+            if kind == "weight" and self.bits == 4:
+                packed = helper.make_tensor(names[0], TensorProto.INT4, codes.shape, codes.ravel())
+                self.constants[names[0]] = packed
+                self.nodes.append(helper.make_node("Cast", [names[0]], [f"{names[0]}_8"], to=TensorProto.INT8))
+                names[0] = f"{names[0]}_8"
             self.nodes.append(helper.make_node("DequantizeLinear", names, [f"{name}_{kind}"], axis=0))
         return [f"{name}_weight", f"{name}_bias"]
 
@@ -108,7 +130,13 @@ class _Network:
 
     def _quantized(self, name: str, value: str, scale: float, zero_point: int) -> str:
         self.codes[name] = (scale, zero_point)
-        self.nodes.append(helper.make_node("QuantizeLinear", [value, *self._parameters(name)], [name]))
+        if self.bits == 8 or "pooled" in name or "flat" in name:
+            self.nodes.append(helper.make_node("QuantizeLinear", [value, *self._parameters(name)], [name]))
+        else:
+            free = f"{name}_free"
+            self.nodes.append(helper.make_node("QuantizeLinear", [value, *self._parameters(name)], [free]))
+            limit = self._constant("most", np.uint8(15))
+            self.nodes.append(helper.make_node("Min", [free, limit], [name], f"{name}_held"))
         return name
 
     def _read(self, user: str, source: str) -> str:

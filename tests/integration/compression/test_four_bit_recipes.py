@@ -1,0 +1,120 @@
+"""The recipes of 4-bit networks: shrunken copies run through all stages, to packages as accurate as the networks."""
+
+import gzip
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
+from edgedet_compression.recipe import load_recipe, recipe_text
+from edgedet_compression.recipe_stages import QuantizeStage, TrainStage
+from edgedet_compression.runner import Workplace, open_data, run_recipe
+from edgedet_compression.stages.report import report_run
+from edgedet_runtime.package import load_package
+
+pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
+
+PACKAGES = {
+    "resnet20-w4a4": "resnet20-w4a4-cifar10",
+    "vgg16-w4a4": "vgg16-w4a4-cifar10",
+    "lenet-w4a4": "lenet-w4a4-mnist",
+}
+# Other data, ResNet-20 for VGG, little training; stages and methods stay as they are.
+SHRUNKEN = {
+    r'format = "cifar10"': 'format = "folders"\nsize = 32',
+    r'folder = "cifar10"': 'folder = "photos"',
+    r"hold_out = \d+_\d+": "hold_out = 4",
+    r"vgg16\" }": 'resnet20" }',
+    r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
+    r"(vgg16-cifar10)/": r"\1.toml/",
+}
+DIGITS = 60
+
+
+@pytest.fixture(scope="module")
+def shrunken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
+    """Shrunken copies of the recipes in the current folder, photos of two classes, and a few made-up digits."""
+    root = tmp_path_factory.mktemp("four-bits")
+    for name in (*PACKAGES, "vgg16-cifar10"):
+        text = recipe_text(name)
+        for found, instead in SHRUNKEN.items():
+            text = re.sub(found, instead, text)
+        (root / f"{name}.toml").write_text(text, encoding="utf-8")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 6)):
+        for number, label in enumerate(("dark", "bright")):
+            folder = root / "photos" / split / label
+            folder.mkdir(parents=True)
+            for place in range(count):
+                pixels = rng.integers(128 * number, 128 * number + 128, (32, 32, 3), np.uint8)
+                cv2.imwrite(str(folder / f"{place}.png"), pixels)
+    write_digits(root / "mnist", rng)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        yield Workplace(root, root / "runs", root / "models")
+
+
+def write_digits(folder: Path, rng: np.random.Generator) -> None:
+    """MNIST's files with few images."""
+    folder.mkdir()
+    for split in ("train", "t10k"):
+        labels = np.arange(DIGITS, dtype=np.uint8) % 10
+        images = rng.integers(0, 256, (DIGITS, 28, 28), np.uint8)
+        for kind, values in (("images-idx3", images), ("labels-idx1", labels)):
+            header = np.array([0x800 + values.ndim, *values.shape], ">u4").tobytes()
+            (folder / f"{split}-{kind}-ubyte.gz").write_bytes(gzip.compress(header + values.tobytes()))
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_a_shrunken_copy_runs_to_its_package(shrunken: Workplace, name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(f"{name}.toml")
+    done = run_recipe(recipe, shrunken)
+    assert all(folder.done for folder in done.values())
+    network = done["channel"].network()
+    assert isinstance(network, LowBitNetwork)
+    manifest = load_package(shrunken.models / PACKAGES[name] / "1").manifest
+    assert (manifest.weight_bits, manifest.activation_bits) == (4, 4)
+    assert manifest.boundaries
+    assert manifest.provenance.parent == f"{name}/channel"
+    figures = {metric.name: metric for metric in manifest.metrics}
+    assert list(figures) == ["top-1, fp32", "top-1, W4A4", "top-1, W4A4 − fp32"]
+    # The network computes on the package's codes, so that both have one accuracy.
+    tested = done["test"].result()["networks"]
+    assert figures["top-1, W4A4"].value == pytest.approx(tested["channel"]["top1"]["value"], abs=1e-4)
+    assert figures["top-1, fp32"].value == pytest.approx(tested["twin"]["top1"]["value"], abs=1e-4)
+    assert "weights int4, activations of 16 codes" in (shrunken.models / PACKAGES[name] / "1" / "README.md").read_text()
+
+
+def test_the_report_has_the_low_bit_networks_and_their_package(shrunken: Workplace, tmp_path: Path) -> None:
+    recipe = load_recipe("lenet-w4a4.toml")
+    folders = run_recipe(recipe, shrunken)
+    report_run(recipe, folders, open_data(recipe, shrunken), tmp_path / "report.html", "again")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "lenet-w4a4-mnist:1: channel as W4A4" in text
+
+
+@pytest.mark.parametrize("name", PACKAGES)
+def test_twin_and_low_bit_networks_get_the_same_extra_training(name: str) -> None:
+    recipe = load_recipe(name)
+    starts = {stage.name: stage for stage in recipe.stages if isinstance(stage, QuantizeStage)}
+    twin = recipe.stage("twin")
+    assert isinstance(twin, TrainStage)
+    trained = [stage for stage in recipe.stages if isinstance(stage, TrainStage) and stage.start in starts]
+    assert len(trained) == len(starts) > 0
+    for stage in trained:
+        assert starts[str(stage.start)].start == twin.start
+        assert stage.schedule == twin.schedule
+        assert stage.augmentation == twin.augmentation
+        assert stage.all_data == twin.all_data
+
+
+def test_a_package_of_4_bits_wants_its_float_network_named(shrunken: Workplace) -> None:
+    text = Path("lenet-w4a4.toml").read_text(encoding="utf-8")
+    file = Path("no-baseline.toml")
+    file.write_text(text.replace('\nbaseline = "twin"\npackage', "\npackage"), encoding="utf-8")
+    with pytest.raises(BuildRefused, match=r"stage package: baseline names .* channel has 4 bits: give it"):
+        run_recipe(load_recipe(str(file)), shrunken)
