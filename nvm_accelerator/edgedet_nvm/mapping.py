@@ -13,7 +13,6 @@ from edgedet_nvm.slicing import Slicing
 
 Cut = Literal["channels", "kernel"]
 _INPUT_BITS = 8
-_HIGHEST_CODE = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +221,7 @@ def _mapped(layer: Layer, arrays: Arrays) -> MappedLayer:
         planes = arrays.slicing.planes(kernel)
     except ValueError as error:
         raise GraphUnsupported(f"layer {layer.name!r}: {error}") from error
-    pulses = arrays.pulses(_HIGHEST_CODE)
+    pulses = arrays.pulses(layer.inputs[0].most)
     tiles = _channel_tiles if arrays.cut == "channels" else _kernel_tiles
     return MappedLayer(layer, arrays.slicing, planes, pulses, tiles(kernel.shape[1:], arrays.rows))
 

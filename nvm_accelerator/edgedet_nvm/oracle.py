@@ -132,5 +132,5 @@ def _finished(plan: LayerPlan, reads: Reads) -> Tensor:
     value = total.astype(np.float32) * digital.multiplier[:, None]
     output = mapped.layer.output
     if not output.is_float:
-        return saturated(value, output.zero_point).reshape(output.shape)
+        return np.minimum(saturated(value, output.zero_point), np.uint8(output.most)).reshape(output.shape)
     return (np.maximum(value, np.float32(0)) if mapped.layer.relu else value).reshape(output.shape)

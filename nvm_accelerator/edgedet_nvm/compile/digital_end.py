@@ -1,6 +1,7 @@
 """Shift, add and requantize as nodes: one depthwise QLinearConv for codes, plain float32 operators otherwise."""
 
 import numpy as np
+from edgedet_runtime.quantized_graph import LARGEST_CODE
 
 from edgedet_nvm.compile.int8_reads import CODE_ZERO
 from edgedet_nvm.compile.writer import LayerWriter
@@ -73,7 +74,8 @@ def float_end(
     target = mapped.layer.output
     if not target.is_float:
         zero = writer.constant("output_zero", np.uint8(target.zero_point))
-        value = writer.node("QuantizeLinear", [value, writer.constant("one", np.float32(1)), zero], "rounded_value")
+        rounded = writer.node("QuantizeLinear", [value, writer.constant("one", np.float32(1)), zero], "rounded_value")
+        value = _held(writer, mapped, rounded)
     elif mapped.layer.relu:
         value = writer.node("Relu", [value], "rectified")
     writer.final("Reshape", [value, writer.shape(*target.shape)], output)
@@ -87,8 +89,17 @@ def codes_as_float(writer: LayerWriter, codes: str) -> str:
 
 def _shaped(writer: LayerWriter, mapped: MappedLayer, values: str, output: str) -> None:
     """The end of the layer under the name that the network knows."""
+    values = _held(writer, mapped, values)
     shape = mapped.layer.output.shape
     if len(shape) == 4:
         writer.rename_last(output)
     else:
         writer.final("Reshape", [values, writer.shape(*shape)], output)
+
+
+def _held(writer: LayerWriter, mapped: MappedLayer, codes: str) -> str:
+    """Activations of fewer than 256 codes, held by a native uint8 Min as in the digital network."""
+    most = mapped.layer.output.most
+    if most == LARGEST_CODE:
+        return codes
+    return writer.node("Min", [codes, writer.constant("most", np.uint8(most))], "held_output")
