@@ -1,7 +1,6 @@
 """Tables of what recipes reached, out of the figures that `edgedet-compress report` wrote."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from figures import ROOT, between_marks

@@ -85,6 +85,7 @@ def _after_wires(
 ) -> dict[str, NDArray[np.float64]]:
     """Levels behind a crossbar's wires: the columns of a plane and sign side by side, `columns` to an array."""
     result = {sign: levels.copy() for sign, levels in cells.items()}
+    any_input = np.ones(mapped.tile_cells[0].size)  # a crossbar's drop does not depend on it
     for levels in result.values():
         by_row = levels.reshape(*levels.shape[:2], -1)
         for held in mapped.tile_cells.reshape(mapped.tiles, -1):
@@ -92,5 +93,5 @@ def _after_wires(
             for plane, top in enumerate(mapped.slicing.highest_levels):
                 for first in range(0, mapped.outputs, columns):
                     place = (plane, np.arange(first, min(first + columns, mapped.outputs))[:, None], rows[None])
-                    by_row[place] = chip.after_wires(by_row[place].T, top).T
+                    by_row[place] = chip.after_wires(by_row[place].T, any_input[rows], top).T
     return result

@@ -136,7 +136,7 @@ class LowBitNetwork(nn.Module):
         return quantizer
 
     def _learned(self, images: Tensor) -> Tensor:
-        known = {IMAGE: self.image(images) * self.image.scale}
+        known: dict[str, Tensor] = {IMAGE: self.image(images) * self.image.scale}
         for operation in self.operations:
             self._remember(known, operation, self._rounded(operation, self._value(operation, known)))
         return known[self.operations[-1].name]

@@ -40,7 +40,7 @@ class Lsq(Quantizer):
         sharing = values[0].numel() if self.batched else values.numel() // len(self.step)
         factor = 1 / math.sqrt(sharing * self.grid.high)
         scale = along_first_axis(self.scale, values)
-        rounded: Tensor = _Lsq.apply(values, scale, self.grid, factor)
+        rounded: Tensor = _Lsq.apply(values, scale, self.grid, factor)  # type: ignore[no-untyped-call]
         return rounded
 
 
