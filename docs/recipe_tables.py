@@ -39,7 +39,7 @@ def _row(result: dict[str, Any], name: str, figure: str) -> list[str]:
     start = result["stages"][name]["start"] if packed else name
     minus = "" if name == tested["baseline"] else _points(found["minus baseline"])
     return [
-        f"{start} as int8" if packed else name,
+        f"{start} as a package" if packed else name,
         f"{tested['networks'][start]['parameters'] / 1e6:.2f} M",
         f"{100 * found['value']:.2f} %",
         minus,
