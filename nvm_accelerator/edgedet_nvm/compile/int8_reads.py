@@ -10,7 +10,7 @@ from edgedet_nvm.converter import Converter
 
 CODE_ZERO = 128
 """The uint8 that stands for converter code 0."""
-# A grouped QLinearConv is slower than separate ones up to about eight groups (FACTS-NVM 1).
+# Measured: a grouped QLinearConv is slower than separate ones up to about eight groups.
 _MOST_PARTS = 8
 
 
