@@ -1,7 +1,7 @@
 """The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from edgedet_evaluation.coco import read_coco
@@ -17,8 +17,12 @@ from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
+from edgedet_compression.progress import Progress
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
 from edgedet_compression.terminal import bars, faults_told, out
+
+if TYPE_CHECKING:
+    from edgedet_compression.stages.context import OpenData
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -139,14 +143,20 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(help="Detector: boxes of --photos in COCO's JSON.", show_default=False)
     ] = None,
+    recipe: Annotated[
+        str, typer.Option(help="The recipe that made it: measures on its test split.", show_default=False)
+    ] = "",
 ) -> None:
     """Measure a package's accuracy through its segment chain; the figures go into its manifest and card.
 
-    A known model is measured on its own test set, its float network beside it; any package on photos of yours.
+    A known model is measured on its own test set, its float network beside it; one that a recipe made on the recipe's
+    test split; any package on photos of yours.
 
     Examples:
 
     - edgedet-compress evaluate models/resnet20-cifar10/1
+
+    - edgedet-compress evaluate models/yolov3-trimmed-bccd/1 --recipe yolov3-bccd
 
     - edgedet-compress evaluate models/my-detector/1 --photos photos --annotations instances.json
 
@@ -154,8 +164,13 @@ def evaluate(
     """
     with faults_told(), bars() as progress:
         package = load_package(folder)
-        if photos is None:
-            model = known_model(package.manifest.name, advice="for photos of your own give --photos")
+        if recipe:
+            if photos or annotations:
+                raise BuildRefused("--recipe brings its own photos: leave --photos and --annotations out")
+            command = f"edgedet-compress evaluate {folder} --recipe {recipe}"
+            metrics = _recipe_data(recipe, data, progress).accuracy(Measured(package, command, None, progress))
+        elif photos is None:
+            model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")
             source_folder = data_folder(data)
             source = model.load(source_folder)
             baseline = FloatNetwork.load(source.model, model.normalization, source.anchors)
@@ -172,6 +187,15 @@ def evaluate(
             metrics = classification_metrics(dataset, Measured(package, command, None, progress))
         package = store_metrics(package, metrics)
     _show(package)
+
+
+def _recipe_data(recipe: str, data: Path | None, progress: Progress) -> "OpenData":
+    # With these come torch and its kin, which take seconds to import and may not be there.
+    from edgedet_compression.recipe import load_recipe  # noqa: PLC0415
+    from edgedet_compression.runner import Workplace, open_data  # noqa: PLC0415
+
+    place = Workplace(data_folder(data) if data else None, Path(), Path(), progress)
+    return open_data(load_recipe(recipe), place)
 
 
 def _show(package: Package) -> None:
