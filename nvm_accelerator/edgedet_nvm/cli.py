@@ -20,10 +20,12 @@ from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
+from edgedet_nvm.sweep_command import sweep
 from edgedet_nvm.terminal import err, faults_told, out
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized networks on simulated flash arrays.")
 app.command()(evaluate)
+app.command()(sweep)
 
 Folder = Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")]
 Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")]
