@@ -18,10 +18,11 @@ from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
 from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
+from edgedet_nvm.mapping_picture import mapping_svg
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
 from edgedet_nvm.sweep_command import sweep
-from edgedet_nvm.terminal import err, faults_told, out
+from edgedet_nvm.terminal import err, faults_told, out, write
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized networks on simulated flash arrays.")
 app.command()(evaluate)
@@ -102,14 +103,21 @@ def compile_(
 
 
 @app.command()
-def report(folder: Folder, preset: PresetName = "nor-flash-65nm", cut: CutOption = "channels") -> None:
+def report(
+    folder: Folder,
+    preset: PresetName = "nor-flash-65nm",
+    cut: CutOption = "channels",
+    picture: Annotated[Path | None, typer.Option(help="Draw the arrays into this SVG.", show_default=False)] = None,
+) -> None:
     """Which layer sits where: tiles, arrays, utilization, cells per weight, conversions.
 
-    Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm
+    Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm --picture arrays.svg
     """
     with faults_told():
         mapping = map_package(load_package(folder), load_preset(preset), _cut(cut))
         figures = mapping_report(mapping)
+        if picture is not None:
+            write(picture, mapping_svg(figures, mapping.arrays))
     table = Table("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
