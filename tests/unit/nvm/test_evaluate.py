@@ -3,14 +3,12 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_nvm.chip_evaluation import evaluate_chip
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
-from edgedet_nvm.evaluation_set import LabeledSet, folder_photos, limited, own_set
+from edgedet_nvm.evaluation_set import folder_photos, limited, own_set
 from edgedet_nvm.saturation import saturated_shares
 from edgedet_nvm.sidecar import Sidecar, compile_package, write_sidecar
 from edgedet_runtime.letterbox import to_input
@@ -124,10 +122,3 @@ def test_the_command_tells_a_users_mistake_in_one_sentence(
     assert result.exit_code == 1
     assert told in result.output
     assert len(result.output.strip().splitlines()) == 1
-
-
-def test_images_of_a_known_data_set_are_measured_in_the_order_given():
-    images = np.zeros((4, 2, 2, 3), np.uint8)
-    images[:, 0, 0, 0] = (1, 2, 3, 4)
-    chosen = limited(LabeledSet(LabeledImages("CIFAR-10 test", images, np.arange(4)), np.arange(4)), 2)
-    assert [int(photo.pixels[0, 0, 0]) for photo in chosen.photos()] == [1, 3]

@@ -199,4 +199,4 @@ def test_the_command_writes_results_csv_and_plots(sweep: Sweep, tmp_path: Path):
     assert "σ scale 1 is 1 % of the cell's own current" in told.output
     wrong = CliRunner().invoke(app, [*map(str, arguments), "--chips", "0"])
     assert wrong.exit_code == 1
-    assert wrong.output.strip() == "--chips: '0': Input should be greater than or equal to 1"
+    assert wrong.output.strip() == "--chips: 0: Input should be greater than or equal to 1"
