@@ -1,4 +1,4 @@
-"""95 % intervals: paired bootstrap over photos, Wilson's interval, McNemar's test, medians."""
+"""95 % intervals: paired bootstrap over photos, Wilson's interval, McNemar's test, medians, means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +51,16 @@ def median_interval(values: Sequence[float]) -> Estimate:
     ordered = np.sort(np.asarray(values, np.float64))
     low = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5))
     return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[-1 - low]))
+
+
+def mean_interval(values: Sequence[float]) -> Estimate:
+    """The mean of independent draws and its interval by Student's t (1908); of one draw it is unbounded."""
+    count = len(values)
+    mean = float(np.mean(values))
+    if count == 1:
+        return Estimate(mean, -np.inf, np.inf)
+    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
+    return Estimate(mean, float(mean - reach), float(mean + reach))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,33 +1,32 @@
-"""``edgedet-nvm``: look at presets, map packages onto arrays, check them, compile them."""
+"""``edgedet-nvm``: look at presets, map packages onto arrays, check them, compile them, measure them."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
-from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
 from edgedet_runtime.package import load_package
 from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.segments import load_network
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from edgedet_nvm.calibration import Method
 from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
-from edgedet_nvm.errors import NvmFault
+from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
+from edgedet_nvm.mapping_picture import mapping_svg
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
+from edgedet_nvm.sweep_command import sweep
+from edgedet_nvm.terminal import err, faults_told, out, write
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized networks on simulated flash arrays.")
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True, markup=False)
+app.command()(evaluate)
+app.command()(sweep)
 
 Folder = Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")]
 Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")]
@@ -57,7 +56,7 @@ def check(folder: Folder, photos: Photos = None, preset: PresetName = "ideal", c
 
     Example: edgedet-nvm check models/resnet20-cifar10/1 photo.jpg
     """
-    with _told():
+    with faults_told():
         package = load_package(folder)
         mapping = map_package(package, load_preset(preset), _cut(cut))
         source = package.manifest.input
@@ -90,7 +89,7 @@ def compile_(
 
     Example: edgedet-nvm compile models/resnet20-cifar10/1 photos/*.png --preset nor-flash-65nm
     """
-    with _told():
+    with faults_told():
         package, made = load_package(folder), load_preset(preset)
         inputs = _inputs(package.manifest.input, photos)
         sidecar = compile_package(package, made, preset, chip, _cut(cut), _method(method), inputs)
@@ -104,14 +103,21 @@ def compile_(
 
 
 @app.command()
-def report(folder: Folder, preset: PresetName = "nor-flash-65nm", cut: CutOption = "channels") -> None:
+def report(
+    folder: Folder,
+    preset: PresetName = "nor-flash-65nm",
+    cut: CutOption = "channels",
+    picture: Annotated[Path | None, typer.Option(help="Draw the arrays into this SVG.", show_default=False)] = None,
+) -> None:
     """Which layer sits where: tiles, arrays, utilization, cells per weight, conversions.
 
-    Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm
+    Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm --picture arrays.svg
     """
-    with _told():
+    with faults_told():
         mapping = map_package(load_package(folder), load_preset(preset), _cut(cut))
-    figures = mapping_report(mapping)
+        figures = mapping_report(mapping)
+        if picture is not None:
+            write(picture, mapping_svg(figures, mapping.arrays))
     table = Table("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
@@ -136,16 +142,6 @@ def report(folder: Folder, preset: PresetName = "nor-flash-65nm", cut: CutOption
 def main() -> None:
     """Entry point."""
     app()
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """A user's mistake is told in one line, with exit code 1."""
-    try:
-        yield
-    except (RuntimeFault, NvmFault, ValueError, OSError) as error:
-        err.print(f"{error}", style="red", highlight=False)
-        raise typer.Exit(1) from error
 
 
 def _cut(text: str) -> Cut:

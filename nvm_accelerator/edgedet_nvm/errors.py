@@ -3,6 +3,7 @@
 NvmFault
 ├── PresetRefused     a preset that is not there, not TOML, or holds a value that does not fit
 ├── LevelsRefused     a file of measured levels with a hole, a duplicate or nonsense; the message names the line
+├── ResultsRefused    a file of results that belongs to another sweep, or is none
 └── OutOfRange        a circuit or a condition outside of what the model holds for
 """
 
@@ -17,6 +18,10 @@ class PresetRefused(NvmFault):
 
 class LevelsRefused(NvmFault):
     """A file of measured levels has a hole, a duplicate or nonsense; the message names the line and the fix."""
+
+
+class ResultsRefused(NvmFault):
+    """A file of results belongs to another sweep, or is none; the message names what differs."""
 
 
 class OutOfRange(NvmFault):

@@ -48,3 +48,18 @@ def spread_na(spread: Spread, current_na: Currents, cell: Cell) -> Currents:
             return spread.a_na * -np.expm1(-current_na / spread.b_na)
         case MeasuredSpread():
             return np.interp(current_na, cell.mean_na, cell.sigma_na)
+
+
+def spread_text(spread: Spread | None) -> str:
+    """The law in words; of a share it says of what."""
+    match spread:
+        case None:
+            return "none"
+        case RelativeSpread(of="g_max"):
+            return f"{100 * spread.share:g} % of g_max"
+        case RelativeSpread():
+            return f"{100 * spread.share:g} % of the cell's own current"
+        case SaturatingSpread():
+            return f"{spread.a_na:g} nA · (1 − exp(−I / {spread.b_na:g} nA))"
+        case MeasuredSpread():
+            return "as measured"

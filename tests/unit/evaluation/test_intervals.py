@@ -7,6 +7,7 @@ import pytest
 from edgedet_evaluation.intervals import (
     bootstrap_interval,
     bootstrap_weights,
+    mean_interval,
     median_interval,
     paired_difference,
     proportion,
@@ -80,3 +81,18 @@ def test_the_basic_interval_reflects_the_replicates():
     found = bootstrap_interval(1.0, np.linspace(1.0, 2.0, 1001))
     assert found.low == pytest.approx(2 - 1.975)
     assert found.high == pytest.approx(2 - 1.025)
+
+
+@given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=30))
+def test_a_mean_has_students_interval(values: list[float]):
+    found = mean_interval(values)
+    assert found.low <= found.value <= found.high
+    spread = np.std(values, ddof=1)
+    if spread > 1e-6:
+        expected = stats.t.interval(0.95, len(values) - 1, np.mean(values), spread / math.sqrt(len(values)))
+        np.testing.assert_allclose((found.low, found.high), expected)
+
+
+def test_the_interval_of_a_single_draw_is_unbounded():
+    found = mean_interval([0.5])
+    assert (found.value, found.low, found.high) == (0.5, -math.inf, math.inf)

@@ -1,0 +1,83 @@
+"""Accuracy of a package on a chip beside its digital network, on the same photos."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+from edgedet_evaluation.answering import Answerer
+from edgedet_runtime.answer import Answer, Finisher
+from edgedet_runtime.backend import Backend
+from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from edgedet_runtime.chain import prepare_chain
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.package import Package
+from edgedet_runtime.segments import load_network
+
+from edgedet_nvm.backend import NvmBackend
+from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
+from edgedet_nvm.saturation import saturated_shares
+from edgedet_nvm.sidecar import FILE, Sidecar, read_sidecar
+
+Advance = Callable[[], None]
+_BLOCK = 64
+_SATURATION_PHOTOS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ChipEvaluation:
+    """What was measured of a package on a chip."""
+
+    figures: tuple[Comparison, ...]
+    saturation: dict[str, float]
+    """Share of conversions that clip, by layer."""
+    saturation_photos: int
+    """How many photos that was counted on."""
+
+
+def evaluate_chip(
+    package: Package, sidecar: Sidecar, chip: Chip, photos: EvaluationSet, advance: Advance, threads: int = 1
+) -> ChipEvaluation:
+    """Measure both networks; `advance` is called twice for every photo."""
+    digital = list(answers(package, OnnxRuntimeBackend(), photos, advance, threads))
+    on_chip = list(answers(package, NvmBackend(sidecar, chip), photos, advance, threads))
+    some = list(islice(photos.photos(), _SATURATION_PHOTOS))
+    inputs = (to_input(photo, package.manifest.input)[0] for photo in some)
+    network = load_network(package.path("model.onnx"))
+    return ChipEvaluation(photos.compare(digital, on_chip), saturated_shares(network, sidecar, chip, inputs), len(some))
+
+
+def answers(
+    package: Package, backend: Backend, photos: EvaluationSet, advance: Advance, threads: int = 1
+) -> Iterator[Answer]:
+    """A package's answers on a backend, in the order of the photos; they do not depend on `threads`.
+
+    Photos are not run in batches: a batch of 16 takes as long per photo as one alone does.
+    """
+    answerer = Answerer(prepare_chain(package, backend, whole=True), Finisher.load(package))
+    waiting = iter(photos.photos())
+    # Block by block: an interrupt waits for few photos, and few are in memory.
+    with ThreadPoolExecutor(threads) as pool:
+        while block := list(islice(waiting, _BLOCK)):
+            for answer in pool.map(partial(answerer, choices=photos.choices), block):
+                advance()
+                yield answer
+
+
+def stored_sidecar(package: Package, preset_name: str) -> Sidecar | None:
+    """The sidecar of a preset beside the package, as an edge node serves it; None where there is none.
+
+    Raises:
+        PackageRefused: it was compiled from another package.
+    """
+    folder = sidecar_folder(package, preset_name)
+    return read_sidecar(folder, package) if (folder / FILE).is_file() else None
+
+
+def sidecar_folder(package: Package, preset_name: str) -> Path:
+    """Where `edgedet-nvm compile` puts it."""
+    manifest = package.manifest
+    return package.folder.parent.parent / f"{manifest.name}-nvm-{preset_name}" / str(manifest.version)

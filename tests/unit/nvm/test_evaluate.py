@@ -1,0 +1,124 @@
+"""A package on a chip beside its digital network: figures, saturation, and what the command refuses."""
+
+import json
+from pathlib import Path
+
+import pytest
+from edgedet_nvm.chip_evaluation import evaluate_chip
+from edgedet_nvm.cli import app
+from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.evaluation_set import folder_photos, limited, own_set
+from edgedet_nvm.saturation import saturated_shares
+from edgedet_nvm.sidecar import Sidecar, compile_package, write_sidecar
+from edgedet_runtime.letterbox import to_input
+from edgedet_runtime.package import Package
+from edgedet_runtime.segments import load_network
+from typer.testing import CliRunner, Result
+
+from tests.unit.nvm.small_packages import labeled_photos, small_package
+
+NOR = "nor-flash-65nm"
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
+    return small_package(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return labeled_photos(tmp_path_factory.mktemp("photos") / "noise")
+
+
+def sidecar_of(package: Package, photos: Path, preset: str = NOR) -> Sidecar:
+    inputs = [to_input(photo, package.manifest.input)[0] for photo in folder_photos(photos / "a")]
+    return compile_package(package, load_preset(preset), preset, 0, "channels", "mse", inputs)
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], env={"EDGEDET_DATA": ""})
+
+
+def test_on_the_ideal_preset_a_chip_is_right_where_the_digital_network_is(package: Package, photos: Path):
+    counted: list[None] = []
+    chosen = own_set(package, photos, None)
+    ideal = Chip(load_preset("ideal"), 0)
+    found = evaluate_chip(package, sidecar_of(package, photos, "ideal"), ideal, chosen, lambda: counted.append(None))
+    figure = found.figures[0]
+    assert figure.figure == "top-1"
+    assert figure.digital == figure.chip
+    assert (figure.difference.value, figure.difference.low, figure.difference.high) == (0, 0, 0)
+    assert found.saturation == {}
+    assert len(counted) == 40
+
+
+def test_figures_of_a_noisy_chip_do_not_depend_on_threads(package: Package, photos: Path):
+    chosen, chip = own_set(package, photos, None), Chip(load_preset(NOR), 2)
+    sidecar = sidecar_of(package, photos)
+    alone, together = (evaluate_chip(package, sidecar, chip, chosen, lambda: None, threads) for threads in (1, 3))
+    assert alone == together
+    assert alone.saturation.keys() == sidecar.ranges.converters.keys()
+
+
+def test_a_narrower_range_saturates_more(package: Package, photos: Path):
+    sidecar, chip = sidecar_of(package, photos), Chip(load_preset(NOR), 2)
+    inputs = [to_input(photo, package.manifest.input)[0] for photo in folder_photos(photos / "b")]
+    network = load_network(package.path("model.onnx"))
+    wide = saturated_shares(network, sidecar, chip, inputs)
+    converters = {
+        name: converter.model_copy(update={"bits": converter.bits - 3})
+        for name, converter in sidecar.ranges.converters.items()
+    }
+    ranges = sidecar.ranges.model_copy(update={"converters": converters})
+    narrow = saturated_shares(network, sidecar.model_copy(update={"ranges": ranges}), chip, inputs)
+    assert all(narrow[name] > wide[name] for name in wide)
+    assert all(0 <= share <= 1 for share in narrow.values())
+
+
+def test_a_limit_takes_photos_of_all_labels(package: Package, photos: Path):
+    chosen = limited(own_set(package, photos, None), 5)
+    assert [file.parent.name for file in (chosen.dataset.files[place] for place in chosen.places)] == list("abcde")
+    assert len(limited(chosen, 99)) == 5
+
+
+def test_the_command_writes_its_figures_as_json(package: Package, photos: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    options = ("--photos", photos, "--calibrate", photos / "a", "--corner", "ss", "--temperature-c", 85, "--to", file)
+    told = invoke("evaluate", package.folder, "--preset", NOR, "--chip", 3, "--limit", 10, *options)
+    assert told.exit_code == 0, told.output
+    content = json.loads(file.read_text())
+    assert content["chip"] == {"seed": 3, "temperature_c": 85.0, "corner": "ss", "hours": 0.0}
+    assert (content["photos"], content["adc_ranges"]) == (10, "calibrated on 4 photos")
+    figure = content["figures"][0]
+    assert figure["difference"]["value"] == pytest.approx(figure["chip"]["value"] - figure["digital"]["value"])
+    assert "conversions clipped, 10 photos" in told.output
+
+
+def test_the_sidecar_beside_the_package_gives_the_ranges(photos: Path, tmp_path: Path):
+    package = small_package(tmp_path / "models")
+    folder = write_sidecar(tmp_path / "models", sidecar_of(package, photos))
+    file = tmp_path / "figures.json"
+    told = invoke("evaluate", package.folder, "--preset", NOR, "--photos", photos, "--to", file)
+    assert told.exit_code == 0, told.output
+    assert json.loads(file.read_text())["adc_ranges"] == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "no photos to measure on: set EDGEDET_DATA, or give --data or --photos"),
+        (("--photos", "PHOTOS"), "no photos to calibrate the ADC on: give --calibrate DIR, or set EDGEDET_DATA"),
+        (("--photos", "nowhere"), "no photo LABEL/NAME.jpg or .png below nowhere"),
+        (("--data", "PHOTOS"), "its labels are neither CIFAR-10's nor MNIST's; give --photos DIR"),
+        (("--photos", "PHOTOS", "--corner", "xx"), "corner: there is no 'xx'; give one of tt, ff, ss, fs, sf"),
+        (("--photos", "PHOTOS", "--temperature-c", "300"), "temperature_c: 300 is outside of the preset's -40…125"),
+    ],
+)
+def test_the_command_tells_a_users_mistake_in_one_sentence(
+    package: Package, photos: Path, options: tuple[str, ...], told: str
+):
+    result = invoke("evaluate", package.folder, *(photos if part == "PHOTOS" else part for part in options))
+    assert result.exit_code == 1
+    assert told in result.output
+    assert len(result.output.strip().splitlines()) == 1

@@ -1,0 +1,202 @@
+"""Monte Carlo over chips: a sweep that was cut off goes on, chips stay chips, CSV and plots say what was measured."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from edgedet_nvm.cli import app
+from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.errors import OutOfRange, ResultsRefused
+from edgedet_nvm.evaluation_set import folder_photos, own_set
+from edgedet_nvm.monte_carlo.grid import Grid, make_grid
+from edgedet_nvm.monte_carlo.plots import plots
+from edgedet_nvm.monte_carlo.summary import as_csv, summarize
+from edgedet_nvm.monte_carlo.sweep import Outcome, Sweep, run_sweep
+from edgedet_runtime.letterbox import to_input
+from typer.testing import CliRunner
+
+from tests.unit.nvm.small_packages import labeled_photos, small_package
+
+NOR = "nor-flash-65nm"
+GRID = Grid(chips=2, sigma_scales=(0.0, 20.0), hours=(0.0, 1000.0))
+
+
+@contextmanager
+def no_bar(step: str, total: int) -> Iterator[Callable[[], None]]:
+    assert step
+    assert total >= 0
+    yield lambda: None
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Sweep:
+    folder = tmp_path_factory.mktemp("sweep")
+    package, photos = small_package(folder / "models"), labeled_photos(folder / "photos", 3)
+    calibration = [to_input(photo, package.manifest.input)[0] for photo in folder_photos(photos / "a")]
+    return Sweep(package, load_preset(NOR), GRID, own_set(package, photos, None), calibration)
+
+
+@pytest.fixture(scope="module")
+def whole_file(sweep: Sweep, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("whole") / "sweep.jsonl"
+    run_sweep(sweep, file, no_bar)
+    return file
+
+
+@pytest.fixture(scope="module")
+def whole(sweep: Sweep, whole_file: Path) -> Outcome:
+    return run_sweep(sweep, whole_file, no_bar)
+
+
+def test_a_sweep_that_was_cut_off_goes_on_and_ends_as_if_it_had_not(
+    sweep: Sweep, whole: Outcome, whole_file: Path, tmp_path: Path
+):
+    text = whole_file.read_text()
+    assert len(whole.results) == 8
+    assert text.count("\n") == 9
+    file = tmp_path / "cut.jsonl"
+    file.write_text("".join(text.splitlines(keepends=True)[:8]) + text.splitlines()[8][:30])  # amid the last line
+    assert run_sweep(sweep, file, no_bar) == whole
+    assert file.read_text() == text
+
+
+def test_an_interrupt_leaves_whole_lines_alone(sweep: Sweep, tmp_path: Path):
+    file, seen = tmp_path / "sweep.jsonl", 0
+
+    @contextmanager
+    def impatient(step: str, total: int) -> Iterator[Callable[[], None]]:
+        def advance() -> None:
+            nonlocal seen
+            seen += 1
+            if seen == 40:  # 15 photos of the digital network, 15 of the first chip, 10 of the second
+                raise KeyboardInterrupt
+
+        yield advance
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(replace(sweep, grid=Grid(chips=2)), file, impatient)
+    assert file.read_text().count("\n") == 2
+    assert len(run_sweep(replace(sweep, grid=Grid(chips=1)), file, no_bar).results) == 1
+
+
+def test_nothing_is_done_twice_and_a_grid_may_grow(sweep: Sweep, tmp_path: Path):
+    totals: list[int] = []
+
+    @contextmanager
+    def counting(step: str, total: int) -> Iterator[Callable[[], None]]:
+        totals.append(total)
+        yield lambda: None
+
+    file = tmp_path / "sweep.jsonl"
+    small = replace(sweep, grid=Grid(chips=1))
+    first = run_sweep(small, file, counting)
+    grown = run_sweep(replace(sweep, grid=Grid(chips=2)), file, counting)
+    again = run_sweep(small, file, counting)
+    assert totals == [15, 15, 15, 0]
+    assert grown.results[0] == first.results[0]
+    assert again == first
+
+
+def test_a_file_of_another_sweep_is_refused_by_what_differs(sweep: Sweep, whole_file: Path, tmp_path: Path):
+    with pytest.raises(ResultsRefused, match="another calibration_sha256"):
+        run_sweep(replace(sweep, calibration=sweep.calibration[:1]), whole_file, no_bar)
+    with pytest.raises(ResultsRefused, match="another preset, 'nor-flash-65nm' instead of 'nor-flash-40nm'"):
+        run_sweep(replace(sweep, preset=load_preset("nor-flash-40nm")), whole_file, no_bar)
+    file = tmp_path / "sweep.jsonl"
+    file.write_text("no results\n")
+    with pytest.raises(ResultsRefused, match="line 1 is not of a sweep's results; give another --to"):
+        run_sweep(sweep, file, no_bar)
+
+
+def test_a_chip_keeps_its_programming_errors_under_every_condition():
+    preset = load_preset(NOR)
+    conditions = Grid(chips=1, sigma_scales=(1.0, 2.0), temperatures_c=(25.0, 85.0)).conditions(preset)
+    chips = [condition.chip(preset, 7) for condition in conditions]
+    assert [(chip.preset.programming.error_scale, chip.temperature_c) for chip in chips] == [
+        (1.0, 25.0), (1.0, 85.0), (2.0, 25.0), (2.0, 85.0)
+    ]  # fmt: skip
+    assert {chip.seed for chip in chips} == {7}
+
+
+def test_the_csv_has_the_mean_over_chips_and_its_interval(whole: Outcome):
+    summaries = summarize(whole)
+    rows = list(csv.DictReader(io.StringIO(as_csv(summaries, whole))))
+    assert [(row["sigma_scale"], row["hours"]) for row in rows] == [
+        ("0.0", "0.0"), ("0.0", "1000.0"), ("20.0", "0.0"), ("20.0", "1000.0")
+    ]  # fmt: skip
+    for row, entry in zip(rows, summaries, strict=True):
+        assert row["sigma_of"] == "1 % of the cell's own current"
+        assert (row["chips"], row["adc_bits"], row["rows"], row["corner"]) == ("2", "8", "576", "tt")
+        assert float(row["mean"]) == pytest.approx(sum(entry.values) / 2, abs=1e-4)
+        assert float(row["low"]) <= float(row["worst_chip"]) <= float(row["best_chip"]) <= float(row["high"])
+        assert float(row["mean_minus_digital"]) == pytest.approx(float(row["mean"]) - float(row["digital"]), abs=2e-4)
+
+
+def test_the_interval_of_one_chip_is_left_empty(whole: Outcome):
+    outcome = replace(whole, results=whole.results[:1])
+    (row,) = csv.DictReader(io.StringIO(as_csv(summarize(outcome), outcome)))
+    assert (row["low"], row["high"]) == ("", "")
+    assert plots(summarize(outcome), outcome) == {}
+
+
+def test_there_is_a_plot_for_every_axis_of_several_values(whole: Outcome):
+    drawn = plots(summarize(whole), whole)
+    assert sorted(drawn) == ["accuracy-against-hours.svg", "accuracy-against-sigma.svg"]
+    assert all(content.startswith(b"<?xml") for content in drawn.values())
+    assert drawn == plots(summarize(whole), whole)
+
+
+def test_rows_and_bits_are_mapped_and_calibrated_anew(sweep: Sweep, tmp_path: Path):
+    grid = Grid(chips=1, adc_bits=(3, 8), rows=(36, 576))
+    outcome = run_sweep(replace(sweep, grid=grid), tmp_path / "sweep.jsonl", no_bar)
+    found = {(result.condition.rows, result.condition.adc_bits): result.value for result in outcome.results}
+    assert len(found) == 4
+    assert sorted(plots(summarize(outcome), outcome)) == ["accuracy-against-adc-bits.svg", "accuracy-against-rows.svg"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"chips": "0"}, "--chips: '0': Input should be greater than or equal to 1"),
+        ({"corners": ["tt", "xx"]}, "--corners: 'xx': Input should be 'tt', 'ff', 'ss', 'fs' or 'sf'"),
+        ({"hours": ["-1"]}, "--hours: '-1'"),
+        ({"hours": []}, "--hours: \\[\\]: Tuple should have at least 1 item"),
+        ({"adc_bits": ["0"]}, "--adc-bits: '0'"),
+        ({"rows": ["many"]}, "--rows: 'many'"),
+    ],
+)
+def test_a_grid_names_the_option_that_does_not_fit(fields: dict[str, object], told: str):
+    with pytest.raises(OutOfRange, match=told):
+        make_grid(**({"chips": 1} | fields))
+
+
+@pytest.mark.parametrize(
+    ("preset", "grid", "told"),
+    [
+        ("ideal", Grid(chips=1, sigma_scales=(2.0,)), "sigma_scales: ideal has no programming error to scale"),
+        ("ideal", Grid(chips=1, adc_bits=(8,)), "adc_bits: ideal reads currents exactly"),
+        (NOR, Grid(chips=1, temperatures_c=(25.0, 300.0)), "temperature_c: 300 is outside"),
+        ("sonos-40nm", Grid(chips=1, corners=("ff",)), "sonos-40nm is known at 25 °C, tt only"),
+    ],
+)
+def test_conditions_that_a_preset_does_not_hold_for_are_refused_before_anything_runs(
+    preset: str, grid: Grid, told: str
+):
+    with pytest.raises(OutOfRange, match=told):
+        grid.conditions(load_preset(preset))
+
+
+def test_the_command_writes_results_csv_and_plots(sweep: Sweep, tmp_path: Path):
+    photos = sweep.photos.dataset.files[0].parent.parent
+    arguments = ["sweep", sweep.package.folder, "--to", tmp_path, "--photos", photos, "--calibrate", photos / "a"]
+    told = CliRunner().invoke(app, [*map(str, arguments), "--chips", "2", "--sigma-scales", "0, 5"])
+    assert told.exit_code == 0, told.output
+    assert {file.name for file in tmp_path.iterdir()} == {"sweep.jsonl", "sweep.csv", "accuracy-against-sigma.svg"}
+    assert "σ scale 1 is 1 % of the cell's own current" in told.output
+    wrong = CliRunner().invoke(app, [*map(str, arguments), "--chips", "0"])
+    assert wrong.exit_code == 1
+    assert wrong.output.strip() == "--chips: 0: Input should be greater than or equal to 1"
