@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
-from edgedet_runtime.backend import RunContext, RunResult, Tensor
+from edgedet_runtime.backend import Hardware, RunContext, RunResult, Tensor
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend, OnnxRuntimeRunner
+from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import TensorSpec
+from edgedet_runtime.package import Package
 from edgedet_runtime.quantized_graph import WITH_WEIGHTS, read_quantized_graph
 from edgedet_runtime.segments import Segment
 
@@ -28,6 +31,19 @@ class NvmBackend:
         self._sidecar = sidecar
         self._chip = chip
         self.uses_photo_key = chip.preset.noise is not None
+        preset = chip.preset
+        has_costs = preset.costs is not None and preset.adc is not None
+        self.hardware = Hardware(preset.name, chip.seed, has_costs)
+
+    def for_package(self, package: Package) -> Self:
+        """This backend, which is of one package.
+
+        Raises:
+            PackageRefused: it is another one.
+        """
+        if package.digest != self._sidecar.digest:
+            raise PackageRefused(f"{package.reference}: is not {self._sidecar.compiled_from}, which the sidecar is of")
+        return self
 
     def prepare(self, segment: Segment) -> "NvmRunner":
         """Compile the segment and load it; a segment alone gives the codes that it gives in the whole network.

@@ -20,7 +20,6 @@ from rich.table import Table
 from edgedet_nvm.calibration import Method
 from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
-from edgedet_nvm.errors import NvmFault
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
@@ -143,7 +142,7 @@ def _told() -> Iterator[None]:
     """A user's mistake is told in one line, with exit code 1."""
     try:
         yield
-    except (RuntimeFault, NvmFault, ValueError, OSError) as error:
+    except (RuntimeFault, ValueError, OSError) as error:
         err.print(f"{error}", style="red", highlight=False)
         raise typer.Exit(1) from error
 

@@ -1,4 +1,4 @@
-"""Errors of the accelerator, one tree:
+"""Errors of the accelerator, one tree below the runtime's, since a caller of the backend need not know of arrays:
 
 NvmFault
 ├── PresetRefused     a preset that is not there, not TOML, or holds a value that does not fit
@@ -6,8 +6,10 @@ NvmFault
 └── OutOfRange        a circuit or a condition outside of what the model holds for
 """
 
+from edgedet_runtime.errors import RuntimeFault
 
-class NvmFault(Exception):
+
+class NvmFault(RuntimeFault):
     """Base of all errors that `edgedet_nvm` raises on purpose."""
 
 

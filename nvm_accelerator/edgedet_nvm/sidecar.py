@@ -8,7 +8,7 @@ import numpy as np
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import Sha256
-from edgedet_runtime.package import Package
+from edgedet_runtime.package import SIDECAR, Package
 from edgedet_runtime.quantized_graph import QuantizedGraph, read_quantized_graph
 from edgedet_runtime.segments import load_network
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,8 +17,6 @@ from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
 from edgedet_nvm.slicing import Slicing
-
-FILE = "nvm.json"
 
 
 class Sidecar(BaseModel):
@@ -108,7 +106,7 @@ def write_sidecar(models: Path, sidecar: Sidecar) -> Path:
     if folder.exists():
         raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
     folder.mkdir(parents=True)
-    (folder / FILE).write_text(sidecar.model_dump_json(indent=1) + "\n")
+    (folder / SIDECAR).write_text(sidecar.model_dump_json(indent=1) + "\n")
     return folder
 
 
@@ -119,13 +117,13 @@ def read_sidecar(folder: Path, package: Package) -> Sidecar:
         PackageRefused: it cannot be read, or was compiled from another package.
     """
     try:
-        sidecar = Sidecar.model_validate_json((folder / FILE).read_bytes())
+        sidecar = Sidecar.model_validate_json((folder / SIDECAR).read_bytes())
     except OSError as error:
-        raise PackageRefused(f"{folder}: cannot read {FILE}: {error.strerror}") from error
+        raise PackageRefused(f"{folder}: cannot read {SIDECAR}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {FILE}: {field}: {first['msg']}") from error
+        raise PackageRefused(f"{folder}: {SIDECAR}: {field}: {first['msg']}") from error
     if sidecar.digest != package.digest:
         raise PackageRefused(
             f"{folder}: was compiled from {sidecar.compiled_from} with digest {sidecar.digest[:12]}…, "
