@@ -1,4 +1,4 @@
-"""What stands at the entry point ``edgedet.backends`` under `nvm`: finds a package's sidecar, and the chip to run on."""
+"""The entry point `nvm` of ``edgedet.backends``: finds a package's sidecar, and the chip to run on."""
 
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.package import Package
