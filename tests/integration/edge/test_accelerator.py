@@ -17,7 +17,7 @@ from edgedet_runtime.package import Package, load_package
 from edgedet_runtime.photo import decode_photo
 
 from demo.processes import Running, StartFailed, start_cloud, start_edge, stopping
-from tests.integration.edge.asking import client_of, complaints, wait_for_link
+from tests.integration.edge.asking import client_of, complaints, wait_for, wait_for_link
 
 SLOW, NAME = "slow-flash", "resnet20-cifar10"
 pytestmark = pytest.mark.timeout(600)
@@ -81,16 +81,23 @@ def test_on_ideal_arrays_the_answers_are_the_digital_ones_at_every_boundary(
     arrays = options(package, "--cloud", cloud.address, "--backend", "nvm", "--nvm-preset", "ideal")
     with stopping(start_edge(log_folder, *arrays, name="ideal")) as (edge,), client_of(edge) as client:
         wait_for_link(client)
-        expected = digital_classes(package, photo)
-        for boundary in range(1, package.manifest.segment_count + 1):
+        expected, count = digital_classes(package, photo), package.manifest.segment_count
+        asked = []
+
+        def finished_at(boundary: int) -> bool:
+            """Whether the tail ran where it was sent: on a busy machine it may come home, to the same answer."""
             answer = classify(client, photo, boundary=boundary)
+            asked.append(boundary)
             assert answer["classes"] == expected
             route = schemas.Route.model_validate(answer["route"])
-            assert route.boundary == boundary
             assert {run.backend for run in route.segments if run.where == "edge"} == {"nvm"}
+            return route.boundary == boundary
+
+        for boundary in range(1, count + 1):
+            wait_for(lambda boundary=boundary: finished_at(boundary), f"a tail from boundary {boundary}")
         metrics = schemas.AcceleratorMetrics.model_validate(client.get("/v1/metrics/accelerator").json())
         found = metrics.models[package.reference]
-        assert (found.preset, found.inferences) == ("ideal", package.manifest.segment_count)
+        assert (found.preset, found.inferences) == ("ideal", len(asked))
         assert found.total.energy_uj is None
         assert not complaints(edge)
 
