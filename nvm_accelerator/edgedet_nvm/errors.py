@@ -3,6 +3,7 @@
 NvmFault
 ├── PresetRefused     a preset that is not there, not TOML, or holds a value that does not fit
 ├── LevelsRefused     a file of measured levels with a hole, a duplicate or nonsense; the message names the line
+├── MappingRefused    a network, or arrays, whose weights cannot be laid into cells
 └── OutOfRange        a circuit or a condition outside of what the model holds for
 """
 
@@ -19,6 +20,10 @@ class PresetRefused(NvmFault):
 
 class LevelsRefused(NvmFault):
     """A file of measured levels has a hole, a duplicate or nonsense; the message names the line and the fix."""
+
+
+class MappingRefused(NvmFault):
+    """Weights cannot be laid into these cells; the message names the layer or the field, and the fix."""
 
 
 class OutOfRange(NvmFault):

@@ -41,7 +41,7 @@ def tile_activity(pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: i
     between positions is assumed. The MACs are those of the tile's weights.
 
     Args:
-        pulses: [pulses, positions, rows], as `split_codes` gives them.
+        pulses: [pulses, positions, rows]: the codes of every `Pulse`.
         levels: target levels [rows, columns] of the tile's cells, 0 … top.
         top: highest level of the slice.
         preset: of the chip.
