@@ -86,7 +86,8 @@ class NvmBackend:
         plans = {}
         for mapped in layers:
             converter = None if self._sidecar.ranges is None else self._sidecar.ranges.of(mapped.name)
-            cells = chip_cells(mapped, self._chip, self._sidecar.columns)
+            means = None if self._sidecar.mean_inputs is None else self._sidecar.mean_inputs[mapped.name]
+            cells = chip_cells(mapped, self._chip, self._sidecar.columns, means)
             plans[mapped.name] = LayerPlan(mapped, converter, cells)
         return compile_network(segment.model, plans)
 

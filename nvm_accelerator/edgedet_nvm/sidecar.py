@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
+from edgedet_nvm.mean_inputs import find_mean_inputs
 from edgedet_nvm.slicing import Slicing
 
 
@@ -37,6 +38,11 @@ class Sidecar(BaseModel):
     paired: bool = Field(description="differential pairs; else planes of two's complement")
     pulse_bits: int
     cut: Cut
+    mean_inputs: dict[str, tuple[float, ...]] | None = Field(
+        default=None,
+        description="of every layer's input channels, shares of the highest code: NOR wires are reckoned into the cells "
+        "there. None: what wires take follows each photo's codes, or the preset has no such wires",
+    )
     ranges: AdcRanges | None = Field(description="None: the preset reads currents exactly")
 
     @property
@@ -70,15 +76,30 @@ def map_package(package: Package, preset: Preset, cut: Cut) -> NetworkMapping:
 
 
 def compile_package(
-    package: Package, preset: Preset, preset_name: str, chip: int, cut: Cut, method: Method, inputs: Iterable[Tensor]
+    package: Package,
+    preset: Preset,
+    preset_name: str,
+    chip: int,
+    cut: Cut,
+    method: Method,
+    inputs: Iterable[Tensor],
+    *,
+    exact_wires: bool = False,
 ) -> Sidecar:
-    """Map a package and calibrate its ADC ranges on network inputs uint8 [1, height, width, channels]."""
+    """Map a package and calibrate it on network inputs uint8 [1, height, width, channels].
+
+    Calibrated are the ADC's ranges, and the mean inputs at which NOR wires are reckoned into the cells; with
+    `exact_wires` their losses follow each photo's codes instead, which takes several times as long.
+    """
     mapping = map_package(package, preset, cut)
     arrays, source = mapping.arrays, package.manifest.input.name
-    ranges = None
+    network = load_network(package.path("model.onnx"))
+    photos = [{source: codes} for codes in inputs]
+    ranges = mean_inputs = None
     if preset.adc is not None:
-        network = load_network(package.path("model.onnx"))
-        ranges = calibrate(network, mapping.layers, preset.adc.bits, method, ({source: codes} for codes in inputs))
+        ranges = calibrate(network, mapping.layers, preset.adc.bits, method, photos)
+    if preset.wires is not None and preset.wires.topology == "nor" and photos and not exact_wires:
+        mean_inputs = find_mean_inputs(network, mapping.layers, photos)
     return Sidecar(
         name=f"{package.manifest.name}-nvm-{preset.name}",
         version=package.manifest.version,
@@ -92,6 +113,7 @@ def compile_package(
         paired=arrays.slicing.paired,
         pulse_bits=arrays.pulse_bits,
         cut=arrays.cut,
+        mean_inputs=mean_inputs,
         ranges=ranges,
     )
 
