@@ -1,4 +1,4 @@
-"""What stands on a layer's word lines on average: at these inputs, wires may be reckoned into the cells once for all."""
+"""What stands on a layer's word lines on average: there, wires may be reckoned into the cells once for all."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

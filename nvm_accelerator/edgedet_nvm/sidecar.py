@@ -40,8 +40,8 @@ class Sidecar(BaseModel):
     cut: Cut
     mean_inputs: dict[str, tuple[float, ...]] | None = Field(
         default=None,
-        description="of every layer's input channels, shares of the highest code: NOR wires are reckoned into the cells "
-        "there. None: what wires take follows each photo's codes, or the preset has no such wires",
+        description="of every layer's input channels, shares of the highest code, where NOR wires are reckoned into "
+        "the cells. None: what wires take follows each photo's codes, or the preset has no such wires",
     )
     ranges: AdcRanges | None = Field(description="None: the preset reads currents exactly")
 

@@ -10,8 +10,8 @@ _MAX_BITS = 16
 def _exists(bits: int) -> int:
     if not 1 <= bits <= _MAX_BITS:
         raise ValueError(
-            f"a converter of {bits} bits has no codes to tell apart; give 1…{_MAX_BITS}, or leave the [adc] section out "
-            "to read currents exactly"
+            f"a converter of {bits} bits has no codes to tell apart; give 1…{_MAX_BITS}, or leave the [adc] "
+            "section out to read currents exactly"
         )
     return bits
 
