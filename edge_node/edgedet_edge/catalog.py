@@ -38,6 +38,8 @@ class Catalog:
             RuntimeFault: there is no package, or not the one that `default_model` names.
         """
         packages, refusals = scan_packages(folder)
+        if packages:
+            _check_default(packages, default_model)  # before all the work
         models: list[ServedModel] = []
         for package in packages:
             try:
@@ -49,11 +51,8 @@ class Catalog:
         if not packages:
             raise PackageRefused(f"models: no package below {folder}; a package is NAME/VERSION/manifest.json")
         if not models:
-            raise PackageRefused(f"backend {backend.name}: runs no package: {refusals[-1].reason}")
-        packages = [model.package for model in models]
-        if default_model and not any(_found(packages, task, default_model) for task in get_args(Task)):
-            known = ", ".join(package.reference for package in packages)
-            raise UnknownModel(f"default_model: no package {default_model!r}; there are: {known}")
+            raise PackageRefused(f"backend: {backend.name} runs no package: {refusals[-1].reason}")
+        _check_default([model.package for model in models], default_model)
         return cls(tuple(models), tuple(refusals), default_model)
 
     def find(self, task: Task, wanted: str | None) -> ServedModel:
@@ -100,6 +99,12 @@ def _serve(package: Package, backend: RegisteredBackend, *, whole: bool) -> Serv
     profile = measure_profile(chain, finisher)
     log.info("package ready", package=package.reference, digest=package.digest, ms=round(profile.total_ms, 1))
     return ServedModel(package, chain, finisher, profile)
+
+
+def _check_default(packages: list[Package], default_model: str) -> None:
+    if default_model and not any(_found(packages, task, default_model) for task in get_args(Task)):
+        known = ", ".join(package.reference for package in packages)
+        raise UnknownModel(f"default_model: no package {default_model!r}; there are: {known}")
 
 
 def _found(packages: list[Package], task: Task, wanted: str) -> Package | None:
