@@ -70,7 +70,8 @@ class NvmBackend:
             outputs=(*segment.outputs, *seen),
         )
         session = OnnxRuntimeBackend().prepare(watched)
-        return NvmRunner(session, segment, compiled.noise, self._chip, counters, [spec.name for spec in seen])
+        names, tiles = [spec.name for spec in seen], self._sidecar.tiles
+        return NvmRunner(session, segment, compiled.noise, self._chip, counters, names, tiles)
 
     def compile(self, segment: Segment) -> CompiledNetwork:
         """The segment's graph for this chip."""
@@ -103,6 +104,7 @@ class NvmRunner:
         chip: Chip,
         counters: Sequence[LayerCounter] | None,
         seen: Sequence[str],
+        tiles: int,
     ) -> None:
         self._session = session
         self._inputs = [spec.name for spec in segment.inputs]
@@ -111,6 +113,7 @@ class NvmRunner:
         self._chip = chip
         self._counters = counters
         self._seen = seen
+        self._tiles = tiles
 
     def run(self, tensors: Sequence[Tensor], context: RunContext) -> RunResult:
         """Run the session; read noise is keyed by photo, layer and chip, so neither batch nor threads change it.
@@ -123,9 +126,8 @@ class NvmRunner:
         if self._counters is None:
             return RunResult(outputs)
         codes = dict(zip([*self._inputs, *self._outputs, *self._seen], [*tensors, *found], strict=True))
-        spent = estimate(
-            (counter.count(codes[counter.mapped.layer.inputs[0].name]) for counter in self._counters), self._chip.preset
-        )
+        activities = [counter.count(codes[counter.mapped.layer.inputs[0].name]) for counter in self._counters]
+        spent = estimate(activities, self._chip.preset, self._tiles)
         return RunResult(outputs, spent.energy_uj.total, spent.time_ms)
 
 

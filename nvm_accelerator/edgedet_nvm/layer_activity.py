@@ -44,7 +44,7 @@ class LayerCounter:
         planes, outputs, inputs, *kernel = mapped.planes.shape
         cells = 2 if mapped.slicing.paired else 1
         own = outputs // mapped.group
-        blocks = -(-own * cells // (preset.tile.columns - preset.tile.columns % cells))
+        blocks = _column_blocks(mapped, preset)
         tops = np.array(mapped.slicing.highest_levels, np.float64)
         shares = np.abs(mapped.planes) / tops[:, None, None, None, None] / (2**preset.drive.bits - 1)
         full_cells = shares.reshape(planes, mapped.group, own, inputs, *kernel).sum(axis=(0, 2))
@@ -52,7 +52,7 @@ class LayerCounter:
         pulses = np.stack([pulse.of(every) for pulse in mapped.pulses])
         return cls(
             mapped,
-            _still(mapped, preset, blocks),
+            _still(mapped, preset),
             driven_arrays=planes * blocks,
             driven_gates=planes * own * cells,
             full_cells=full_cells.reshape(mapped.group * inputs, *kernel),
@@ -83,14 +83,28 @@ class LayerCounter:
         return result
 
 
-def _still(mapped: MappedLayer, preset: Preset, blocks: int) -> Activity:
+def layer_tiles(mapped: MappedLayer, preset: Preset) -> int:
+    """Tiles that a layer takes: planes, groups and blocks of columns each have their own."""
+    return mapped.group * mapped.tiles * len(mapped.planes) * _column_blocks(mapped, preset)
+
+
+def _column_blocks(mapped: MappedLayer, preset: Preset) -> int:
+    """Arrays side by side that a group's columns need; a pair is never split."""
+    cells = 2 if mapped.slicing.paired else 1
+    columns = mapped.outputs // mapped.group * cells
+    return -(-columns // (preset.tile.columns - preset.tile.columns % cells))
+
+
+def _still(mapped: MappedLayer, preset: Preset) -> Activity:
     planes, outputs = mapped.planes.shape[:2]
     reads = len(mapped.pulses) * int(np.prod(mapped.pixels))
     conversions = reads * mapped.group * mapped.tiles * planes * (outputs // mapped.group)
-    loaded = sum(-(-rows * preset.drive.bits // 8) for rows in mapped.rows) * mapped.group * planes * blocks
+    loaded = sum(-(-rows * preset.drive.bits // 8) for rows in mapped.rows) * (
+        layer_tiles(mapped, preset) // mapped.tiles
+    )
     return Activity(
         macs=mapped.layer.macs,
-        tiles=mapped.group * mapped.tiles * planes * blocks,
+        tiles=layer_tiles(mapped, preset),
         reads=reads,
         full_cell_reads=0.0,
         driver_events=0,

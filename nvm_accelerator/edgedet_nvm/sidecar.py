@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
+from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
 from edgedet_nvm.mean_inputs import find_mean_inputs
 from edgedet_nvm.slicing import Slicing
@@ -32,6 +33,7 @@ class Sidecar(BaseModel):
     digest: Sha256 = Field(description="of that package: what a cloud must have for this edge's tails")
     preset: str = Field(description="name of a preset of EdgeDet, or path of a preset file")
     chip: int = Field(ge=0, description="seed of the chip that serves unless another is asked for")
+    tiles: int = Field(ge=0, description="that the package takes; all draw idle power while one of its segments runs")
     rows: int
     columns: int
     highest_levels: tuple[int, ...] = Field(description="of every plane's cells, least significant first")
@@ -107,6 +109,7 @@ def compile_package(
         digest=package.digest,
         preset=preset_name,
         chip=chip,
+        tiles=sum(layer_tiles(mapped, preset) for mapped in mapping.layers),
         rows=arrays.rows,
         columns=arrays.columns,
         highest_levels=arrays.slicing.highest_levels,
