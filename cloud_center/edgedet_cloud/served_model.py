@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from edgedet_proto.wire import InferCall, WireTensor, photo_of, unpack
 from edgedet_runtime.answer import Choices, Finisher
-from edgedet_runtime.backend import Backend, Tensor, load_backend
+from edgedet_runtime.backend import RegisteredBackend, Tensor, load_backend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.detection import Detections, DetectThresholds
 from edgedet_runtime.errors import RuntimeFault, TensorMismatch
@@ -126,6 +126,6 @@ def load_models(folder: Path) -> tuple[ServedModel, ...]:
     return tuple(models)
 
 
-def _prepare(package: Package, backend: Backend) -> ServedModel:
+def _prepare(package: Package, backend: RegisteredBackend) -> ServedModel:
     chain, finisher = prepare_chain(package, backend), Finisher.load(package)
     return ServedModel(package, chain, finisher, measure_profile(chain, finisher))

@@ -1,11 +1,13 @@
 """The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.labeled_folders import read_labeled_folders
+from edgedet_runtime.manifest import Metric
 from edgedet_runtime.package import Package, load_package
 from rich.table import Table
 
@@ -164,6 +166,7 @@ def evaluate(
     """
     with faults_told(), bars() as progress:
         package = load_package(folder)
+        metrics: Sequence[Metric]
         if recipe:
             if photos or annotations:
                 raise BuildRefused("--recipe brings its own photos: leave --photos and --annotations out")

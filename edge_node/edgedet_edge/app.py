@@ -104,6 +104,13 @@ def _views(node: EdgeNode) -> APIRouter:
         """How much left the edge, and what is known of the clouds."""
         return json_response(await node.offload(scope == "cluster", window_s))
 
+    @router.get(
+        "/v1/metrics/accelerator", response_model=schemas.AcceleratorMetrics, responses=openapi.ACCELERATOR_RESPONSES
+    )
+    async def accelerator() -> Response:
+        """What simulated hardware spent since the node started, by model."""
+        return json_response(node.accelerator())
+
     @router.get("/v1/cluster", response_model=schemas.Cluster, responses=openapi.CLUSTER_RESPONSES)
     async def cluster() -> Response:
         """The edges and the clouds that they see."""

@@ -6,7 +6,7 @@ from typing import Any, Self, get_args
 
 import structlog
 from edgedet_runtime.answer import Finisher
-from edgedet_runtime.backend import Backend, load_backend
+from edgedet_runtime.backend import RegisteredBackend
 from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.errors import PackageRefused, UnknownModel
 from edgedet_runtime.manifest import Task
@@ -29,22 +29,31 @@ class Catalog:
     """For requests that name none; empty: the first of the task by name."""
 
     @classmethod
-    def load(cls, folder: Path, backend_name: str, default_model: str, *, whole: bool) -> Self:
+    def load(cls, folder: Path, backend: RegisteredBackend, default_model: str, *, whole: bool) -> Self:
         """Load every package below `folder` and measure what it costs here; `whole` where no segment can leave.
 
+        A package that the backend misses something for is refused like one that is broken: the others are served.
+
         Raises:
-            RuntimeFault: there is no package, or not the one that `default_model` names; no such backend.
+            RuntimeFault: there is no package, or not the one that `default_model` names.
         """
         packages, refusals = scan_packages(folder)
+        if packages:
+            _check_default(packages, default_model)  # before all the work
+        models: list[ServedModel] = []
+        for package in packages:
+            try:
+                models.append(_serve(package, backend, whole=whole))
+            except PackageRefused as error:
+                refusals.append(Refusal(package.folder, str(error)))
         for refusal in refusals:
             log.error("package refused", reason=refusal.reason)
         if not packages:
             raise PackageRefused(f"models: no package below {folder}; a package is NAME/VERSION/manifest.json")
-        if default_model and not any(_found(packages, task, default_model) for task in get_args(Task)):
-            known = ", ".join(package.reference for package in packages)
-            raise UnknownModel(f"default_model: no package {default_model!r}; there are: {known}")
-        backend = load_backend(backend_name)
-        return cls(tuple(_serve(package, backend, whole=whole) for package in packages), tuple(refusals), default_model)
+        if not models:
+            raise PackageRefused(f"backend: {backend.name} runs no package: {refusals[-1].reason}")
+        _check_default([model.package for model in models], default_model)
+        return cls(tuple(models), tuple(refusals), default_model)
 
     def find(self, task: Task, wanted: str | None) -> ServedModel:
         """The model for ``name[:version]``, or the node's choice.
@@ -85,11 +94,17 @@ class Catalog:
         return describe_model(model, is_default=self.find(model.package.manifest.task, None) is model)
 
 
-def _serve(package: Package, backend: Backend, *, whole: bool) -> ServedModel:
+def _serve(package: Package, backend: RegisteredBackend, *, whole: bool) -> ServedModel:
     chain, finisher = prepare_chain(package, backend, whole=whole), Finisher.load(package)
     profile = measure_profile(chain, finisher)
     log.info("package ready", package=package.reference, digest=package.digest, ms=round(profile.total_ms, 1))
     return ServedModel(package, chain, finisher, profile)
+
+
+def _check_default(packages: list[Package], default_model: str) -> None:
+    if default_model and not any(_found(packages, task, default_model) for task in get_args(Task)):
+        known = ", ".join(package.reference for package in packages)
+        raise UnknownModel(f"default_model: no package {default_model!r}; there are: {known}")
 
 
 def _found(packages: list[Package], task: Task, wanted: str) -> Package | None:

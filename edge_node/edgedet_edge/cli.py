@@ -46,6 +46,9 @@ def serve(
     models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
     default_model: Annotated[str | None, typer.Option(help="Package for requests that name none.")] = None,
     backend: Annotated[str | None, typer.Option(help="What runs segments (default onnxruntime).")] = None,
+    nvm_preset: Annotated[str | None, typer.Option(help="Simulated chip of --backend nvm: a preset.")] = None,
+    chip: Annotated[int | None, typer.Option(help="Seed of that chip (default: the sidecar's).")] = None,
+    capacity: Annotated[str | None, typer.Option(help="Time that counts: host (default) or simulated.")] = None,
     forward_photos: Annotated[
         bool | None, typer.Option("--forward-photos/--keep-photos", help="Whether photos may leave the site.")
     ] = None,

@@ -14,6 +14,7 @@ from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.workers import WorkerPool
 
+from edgedet_edge.accelerator import AcceleratorMeter
 from edgedet_edge.errors import DeadlineMissed
 from edgedet_edge.job import Job, Outcome
 from edgedet_edge.placement import Decision
@@ -39,8 +40,11 @@ class Parcel:
 class Execution:
     """K workers on one queue; `leave` is called in the event loop with what goes to a cloud."""
 
-    def __init__(self, scheduler: Scheduler, threads: int, leave: Callable[[Parcel], None]) -> None:
+    def __init__(
+        self, scheduler: Scheduler, threads: int, leave: Callable[[Parcel], None], accelerator: AcceleratorMeter
+    ) -> None:
         self._scheduler = scheduler
+        self._accelerator = accelerator
         self._leave = leave
         self._workers: WorkerPool[Job] = WorkerPool(threads, self._run)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -138,7 +142,7 @@ class Execution:
         assert job.live is not None
         start_s = time.monotonic()
         index = job.boundary + 1
-        job.live, _ = job.model.chain.run_segment(index, job.live, job.context)
+        job.live, result = job.model.chain.run_segment(index, job.live, job.context)
         job.boundary = index
         elapsed_ms = (time.monotonic() - start_s) * 1000.0
         if job.tail_at_home:
@@ -146,6 +150,7 @@ class Execution:
         else:
             job.timing.head += elapsed_ms
         job.model.profile.observe_segment(index, elapsed_ms)
+        self._accelerator.ran(job.model, index, result, elapsed_ms)
 
     def _finish(self, job: Job) -> Outcome:
         assert job.live is not None

@@ -9,11 +9,14 @@ from typing import Any
 
 import structlog
 from edgedet_runtime.answer import Choices
+from edgedet_runtime.backend import load_backend
 from edgedet_runtime.detection import Detections, DetectThresholds
 from edgedet_runtime.drawing import draw_detections
 from edgedet_runtime.manifest import Task
 from edgedet_runtime.photo import decode_photo, read_header
+from edgedet_runtime.simulated_time import InSimulatedTime
 
+from edgedet_edge.accelerator import AcceleratorMeter
 from edgedet_edge.catalog import Catalog
 from edgedet_edge.cloud_client import CloudClient
 from edgedet_edge.descriptions import describe_answer
@@ -73,7 +76,8 @@ class EdgeNode:
         self._scheduler = Scheduler(
             catalog.models, settings.cloud, settings.threads, forward_photos=settings.forward_photos
         )
-        self._execution = Execution(self._scheduler, settings.threads, self._leave)
+        self._accelerator = AcceleratorMeter(self.measurements.prometheus)
+        self._execution = Execution(self._scheduler, settings.threads, self._leave, self._accelerator)
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
         self._prober: Prober | None = None
@@ -84,12 +88,14 @@ class EdgeNode:
         """Load every package below the models folder and measure what it costs here.
 
         Raises:
-            RuntimeFault: there is no package, or not the one that `default_model` names.
+            RuntimeFault: there is no package, or not the one that `default_model` names; no such backend or option.
             ValueError: no such placement policy.
         """
-        return cls(
-            settings, Catalog.load(settings.models, settings.backend, settings.default_model, whole=not settings.cloud)
-        )
+        backend = load_backend(settings.backend, **settings.backend_options())
+        if settings.capacity == "simulated":
+            backend = InSimulatedTime(backend)
+        catalog = Catalog.load(settings.models, backend, settings.default_model, whole=not settings.cloud)
+        return cls(settings, catalog)
 
     # Life
 
@@ -255,6 +261,14 @@ class EdgeNode:
             "registry": self._registry.status,
             **offload_report(buckets, window_s),
             "clouds": self._scheduler.describe_clouds(),
+        }
+
+    def accelerator(self) -> dict[str, Any]:
+        """`/v1/metrics/accelerator`."""
+        return {
+            "backend": self._settings.backend,
+            "capacity": self._settings.capacity,
+            "models": self._accelerator.report(self.catalog.models),
         }
 
     async def cluster(self) -> dict[str, Any]:

@@ -212,6 +212,17 @@ OFFLOAD_RESPONSES: Responses = {
     ),
     **problems(422),
 }
+_ON_HARDWARE = {
+    "preset": "nor-flash-65nm",
+    "chip": 3,
+    "inferences": 2,
+    "total": {"energy_uj": 84.2, "time_ms": 3.1, "counted_ms": 61.4},
+    "per_inference": {"energy_uj": 42.1, "time_ms": 1.55, "counted_ms": 30.7},
+}
+ACCELERATOR_RESPONSES: Responses = {
+    **_json_example({"backend": "nvm", "capacity": "host", "models": {"resnet20-cifar10:1": _ON_HARDWARE}}),
+    **problems(422),
+}
 CLUSTER_RESPONSES: Responses = {**_json_example({"registry": "up", "edges": [_EDGE]}), **problems(422)}
 PROMETHEUS_RESPONSES: Responses = {
     200: {"description": "Metric families", "content": {"text/plain": {"schema": {"type": "string"}}}},

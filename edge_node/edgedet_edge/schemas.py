@@ -199,6 +199,32 @@ class OffloadMetrics(_Schema):
     clouds: list[CloudLink]
 
 
+class Spending(_Schema):
+    """Of simulated hardware; null is unknown."""
+
+    energy_uj: float | None = Field(description="as simulated")
+    time_ms: float | None = Field(description="as simulated")
+    counted_ms: float | None = Field(description="what the scheduler counts for the same runs")
+
+
+class ModelOnHardware(_Schema):
+    """A model on its chip, since the node started."""
+
+    preset: str
+    chip: int = Field(description="seed")
+    inferences: int = Field(description="photos whose first segment ran here; a cloud may have finished them")
+    total: Spending
+    per_inference: Spending
+
+
+class AcceleratorMetrics(_Schema):
+    """`models` has those on simulated hardware: none with a digital backend."""
+
+    backend: str
+    capacity: Literal["host", "simulated"]
+    models: dict[str, ModelOnHardware] = Field(description="by name:version")
+
+
 class EdgeState(_Schema):
     """An edge as it last reported itself."""
 

@@ -70,6 +70,12 @@ class EdgeSettings(BaseSettings):
     """Package for requests without `model`; default: the first of the task by name."""
     backend: str = "onnxruntime"
     """What runs segments here."""
+    nvm_preset: str = ""
+    """Simulated chip of the backend `nvm`: a preset's name or file; default: the backend's own choice."""
+    chip: int | None = Field(default=None, ge=0)
+    """Seed of that chip; default: the one that the package's sidecar names."""
+    capacity: Literal["host", "simulated"] = "host"
+    """Whose time the scheduler counts: this machine's, or that of the backend's simulated hardware."""
     cloud: Addresses = ()
     """Clouds as HOST:PORT; in the environment parted by commas."""
     redis: Annotated[str, AfterValidator(_redis_url)] = ""
@@ -112,6 +118,11 @@ class EdgeSettings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flags, environment, then the TOML file that `load_settings` was given."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def backend_options(self) -> dict[str, object]:
+        """What the backend is told; nothing that was not given, since backends refuse options that they do not have."""
+        given = {"preset": self.nvm_preset or None, "chip": self.chip}
+        return {name: value for name, value in given.items() if value is not None}
 
     def masked(self) -> dict[str, object]:
         """For the log: a password in the registry's URL is not shown."""

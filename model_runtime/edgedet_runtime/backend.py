@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from inspect import signature
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
 from edgedet_runtime.errors import GraphUnsupported
+from edgedet_runtime.package import Package
 from edgedet_runtime.segments import Segment
 
 Tensor = NDArray[Any]
@@ -39,28 +41,67 @@ class Runner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The simulated hardware that a package runs on."""
+
+    preset: str
+    chip: int
+    """Its seed."""
+    has_costs: bool
+    """Whether runs tell their energy and time."""
+
+
 class Backend(Protocol):
-    """Prepares segments; registered by name at the entry point group ``edgedet.backends``."""
+    """Prepares the segments of a package."""
 
     name: str
     uses_photo_key: bool
     """Whether answers depend on the photo key; a digital backend's do not."""
+
+    @property
+    def hardware(self) -> Hardware | None:
+        """None where none is simulated."""
+        ...
 
     def prepare(self, segment: Segment) -> Runner:
         """Make a segment ready to run."""
         ...
 
 
-def load_backend(name: str) -> Backend:
-    """The backend registered as `name`.
+class RegisteredBackend(Protocol):
+    """What stands under a name at the entry point group ``edgedet.backends``."""
+
+    name: str
+
+    def for_package(self, package: Package) -> Backend:
+        """The backend that prepares this package's segments; digital backends know no difference.
+
+        Raises:
+            PackageRefused: something is missing beside the package; other packages may do.
+        """
+        ...
+
+
+def load_backend(name: str, **options: object) -> RegisteredBackend:
+    """The backend registered as `name`, told its own `options`.
 
     Raises:
-        GraphUnsupported: no such backend is installed; the message lists those that are.
+        GraphUnsupported: no such backend is installed, or it has no such option, and the message lists what there is;
+            or a library that it needs is not installed.
     """
     installed = entry_points(group="edgedet.backends")
     if name not in installed.names:
         known = ", ".join(sorted(installed.names))
         raise GraphUnsupported(f"backend: {name!r} is not installed; there are: {known}")
-    factory: Any = installed[name].load()
-    backend: Backend = factory()
+    try:
+        factory: Any = installed[name].load()
+    except ModuleNotFoundError as error:
+        raise GraphUnsupported(f"backend: {name!r} needs {error.name}: install edgedet[{name}]") from error
+    accepted = signature(factory).parameters
+    for option in options:
+        if option not in accepted:
+            there_are = ", ".join(accepted) or "none"
+            raise GraphUnsupported(f"backend: {name!r} has no option {option!r}; leave it out. There are: {there_are}")
+    backend: RegisteredBackend = factory(**options)
     return backend

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgedet_runtime.backend import Backend, RunContext, Runner, RunResult, Tensor
+from edgedet_runtime.backend import Hardware, RegisteredBackend, RunContext, Runner, RunResult, Tensor
 from edgedet_runtime.errors import TensorMismatch
 from edgedet_runtime.manifest import Manifest, TensorSpec
 from edgedet_runtime.package import Package
@@ -30,6 +30,7 @@ class Chain:
     manifest: Manifest
     backend_name: str
     uses_photo_key: bool
+    hardware: Hardware | None
     stages: tuple[Stage, ...]
 
     @property
@@ -84,15 +85,17 @@ class Chain:
             raise TensorMismatch(f"tensors: boundary {boundary} carries {expected}, got {list(tensors)}")
 
 
-def prepare_chain(package: Package, backend: Backend, *, whole: bool = False) -> Chain:
+def prepare_chain(package: Package, registered: RegisteredBackend, *, whole: bool = False) -> Chain:
     """Cut the package's network at its boundaries and prepare every segment; `whole`: one segment, where none leaves.
 
     Raises:
         GraphUnsupported: the graph has an operator or a form that cannot be cut or run.
+        PackageRefused: the backend misses something beside the package.
     """
+    backend = registered.for_package(package)
     segments = load_segments(package, whole=whole)
     stages = tuple(Stage(s.index, s.inputs, s.outputs, backend.prepare(s)) for s in segments)
-    return Chain(package.manifest, backend.name, backend.uses_photo_key, stages)
+    return Chain(package.manifest, backend.name, backend.uses_photo_key, backend.hardware, stages)
 
 
 def load_segments(package: Package, *, whole: bool = False) -> tuple[Segment, ...]:

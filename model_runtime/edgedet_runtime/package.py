@@ -12,6 +12,8 @@ from edgedet_runtime.errors import PackageRefused, UnknownModel
 from edgedet_runtime.manifest import SCHEMA_VERSION, Manifest, Task
 
 MANIFEST = "manifest.json"
+SIDECAR = "nvm.json"
+"""What a folder beside the packages holds that says how one of them lies on simulated arrays; it is no package."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,12 @@ def hash_files(contents: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
-    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others."""
+    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others, a sidecar is none."""
     packages: list[Package] = []
     refusals: list[Refusal] = []
     for folder in sorted(models.glob("*/*/")):
-        if not (folder.name.isdecimal() or (folder / MANIFEST).exists()):
+        is_package = (folder / MANIFEST).exists()
+        if not is_package and (not folder.name.isdecimal() or (folder / SIDECAR).exists()):
             continue
         try:
             package = load_package(folder)

@@ -1,5 +1,8 @@
 """A layer's cells as one chip has them: programmed, aged, at temperature, behind wires, with their read noise."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,13 +14,16 @@ from edgedet_nvm.mapping import MappedLayer
 _COARSEST_GRID_BITS, _FINEST_GRID_BITS = 5, 12
 
 
-def chip_cells(mapped: MappedLayer, chip: Chip, columns: int) -> LayerCells:
+def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Sequence[float] | None = None) -> LayerCells:
     """Effective levels of every plane, the same for every photo and thread.
 
     Args:
         mapped: the layer.
         chip: which chip, where and when.
         columns: of an array; a crossbar's word lines are that long.
+        mean_inputs: of every input channel, shares of the highest code: NOR wires are reckoned into the levels at these
+            inputs, so that a pair stays one signed weight. None: what they take follows each photo's codes, at the cost
+            of reading G⁺ and G⁻ apart.
     """
     target = target_cells(mapped)
     if chip.is_ideal:
@@ -38,8 +44,9 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int) -> LayerCells:
     wires = chip.preset.wires
     if wires is None:
         return LayerCells(cells["+"], cells.get("-"), noise)
-    if wires.topology == "crossbar":
-        cells = _after_wires(mapped, cells, chip, columns)
+    blocks = _wired_blocks(mapped, wires.topology, columns, mean_inputs)
+    if blocks is not None:
+        cells = {sign: _after_wires(mapped, levels, chip, blocks, grid) for sign, levels in cells.items()}
         return LayerCells(cells["+"], cells.get("-"), noise)
     positive = _drop(mapped, cells["+"], chip)
     negative = _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(positive)
@@ -80,18 +87,39 @@ def _drop(mapped: MappedLayer, cells: NDArray[np.float64], chip: Chip) -> NDArra
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _WiredBlock:
+    """Columns whose currents are reckoned together, and the mean inputs of their rows, tiles one after the other."""
+
+    outputs: NDArray[np.int64]
+    mean_inputs: NDArray[np.float64]
+
+
+def _wired_blocks(
+    mapped: MappedLayer, topology: str, columns: int, mean_inputs: Sequence[float] | None
+) -> list[_WiredBlock] | None:
+    """None where wires follow each photo's codes."""
+    rows = mapped.tile_cells[0].size
+    if topology == "crossbar":  # linear: its inputs do not matter, but what shares a word line does
+        every = np.arange(mapped.outputs)
+        return [_WiredBlock(every[first : first + columns], np.ones(rows)) for first in range(0, len(every), columns)]
+    if mean_inputs is None:
+        return None
+    by_row = np.repeat(np.array(mean_inputs, np.float64), mapped.tile_cells[0, 0].size).reshape(mapped.group, rows)
+    own = np.arange(mapped.outputs).reshape(mapped.group, -1)
+    return [_WiredBlock(outputs, inputs) for outputs, inputs in zip(own, by_row, strict=True)]
+
+
 def _after_wires(
-    mapped: MappedLayer, cells: dict[str, NDArray[np.float64]], chip: Chip, columns: int
-) -> dict[str, NDArray[np.float64]]:
-    """Levels behind a crossbar's wires: the columns of a plane and sign side by side, `columns` to an array."""
-    result = {sign: levels.copy() for sign, levels in cells.items()}
-    any_input = np.ones(mapped.tile_cells[0].size)  # a crossbar's drop does not depend on it
-    for levels in result.values():
-        by_row = levels.reshape(*levels.shape[:2], -1)
-        for held in mapped.tile_cells.reshape(mapped.tiles, -1):
-            rows = np.flatnonzero(held)
-            for plane, top in enumerate(mapped.slicing.highest_levels):
-                for first in range(0, mapped.outputs, columns):
-                    place = (plane, np.arange(first, min(first + columns, mapped.outputs))[:, None], rows[None])
-                    by_row[place] = chip.after_wires(by_row[place].T, any_input[rows], top).T
-    return result
+    mapped: MappedLayer, levels: NDArray[np.float64], chip: Chip, blocks: list[_WiredBlock], grid: int | None
+) -> NDArray[np.float64]:
+    """Levels behind the wires, back on the grid on which float32 sums are exact."""
+    left = levels.copy()
+    by_row = left.reshape(*left.shape[:2], -1)
+    for held in mapped.tile_cells.reshape(mapped.tiles, -1):
+        rows = np.flatnonzero(held)
+        for plane, top in enumerate(mapped.slicing.highest_levels):
+            for block in blocks:
+                place = (plane, block.outputs[:, None], rows[None])
+                by_row[place] = chip.after_wires(by_row[place].T, block.mean_inputs[rows], top).T
+    return left if grid is None else np.rint(np.ldexp(left, grid)) * 0.5**grid

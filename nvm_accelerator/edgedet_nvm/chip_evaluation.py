@@ -9,18 +9,18 @@ from pathlib import Path
 
 from edgedet_evaluation.answering import Answerer
 from edgedet_runtime.answer import Answer, Finisher
-from edgedet_runtime.backend import Backend
+from edgedet_runtime.backend import RegisteredBackend
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.letterbox import to_input
-from edgedet_runtime.package import Package
+from edgedet_runtime.package import SIDECAR, Package
 from edgedet_runtime.segments import load_network
 
 from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
 from edgedet_nvm.saturation import saturated_shares
-from edgedet_nvm.sidecar import FILE, Sidecar, read_sidecar
+from edgedet_nvm.sidecar import Sidecar, read_sidecar
 
 Advance = Callable[[], None]
 _BLOCK = 64
@@ -51,7 +51,7 @@ def evaluate_chip(
 
 
 def answers(
-    package: Package, backend: Backend, photos: EvaluationSet, advance: Advance, threads: int = 1
+    package: Package, backend: RegisteredBackend, photos: EvaluationSet, advance: Advance, threads: int = 1
 ) -> Iterator[Answer]:
     """A package's answers on a backend, in the order of the photos; they do not depend on `threads`.
 
@@ -74,7 +74,7 @@ def stored_sidecar(package: Package, preset_name: str) -> Sidecar | None:
         PackageRefused: it was compiled from another package.
     """
     folder = sidecar_folder(package, preset_name)
-    return read_sidecar(folder, package) if (folder / FILE).is_file() else None
+    return read_sidecar(folder, package) if (folder / SIDECAR).is_file() else None
 
 
 def sidecar_folder(package: Package, preset_name: str) -> Path:

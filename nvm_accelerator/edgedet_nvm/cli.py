@@ -83,6 +83,9 @@ def compile_(
     chip: Annotated[int, typer.Option(help="Seed of the chip.", min=0)] = 0,
     method: Annotated[str, typer.Option(help="ADC range: min-max, p99.9, mean-4-sigma or mse.")] = "mse",
     cut: CutOption = "channels",
+    exact_wires: Annotated[
+        bool, typer.Option("--exact-wires", help="NOR wires follow each photo's codes: several times as slow.")
+    ] = False,
     models: Annotated[Path, typer.Option(help="Folder of packages to write into.")] = Path("models"),
 ) -> None:
     """Map a package onto a preset's arrays, calibrate its ADC and write the sidecar package.
@@ -92,7 +95,9 @@ def compile_(
     with faults_told():
         package, made = load_package(folder), load_preset(preset)
         inputs = _inputs(package.manifest.input, photos)
-        sidecar = compile_package(package, made, preset, chip, _cut(cut), _method(method), inputs)
+        sidecar = compile_package(
+            package, made, preset, chip, _cut(cut), _method(method), inputs, exact_wires=exact_wires
+        )
         target = write_sidecar(models, sidecar)
     if sidecar.ranges is not None:
         table = Table("layer", "ADC step, levels", "clipped at calibration")

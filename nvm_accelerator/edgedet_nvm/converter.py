@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edgedet_nvm.device.adc import AdcBits
+
 
 class ReadRange(BaseModel):
     """What one kind of read (a pulse on a plane) needs of the converter."""
@@ -26,14 +28,14 @@ class Converter(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bits: int = Field(description="1…16")
-    step: float = Field(gt=0, description="levels per code of a read with shift 0; a float32 value")
+    bits: AdcBits
+    step: float = Field(
+        gt=0, allow_inf_nan=False, description="levels per code of a read with shift 0; a float32 value"
+    )
     reads: tuple[tuple[ReadRange, ...], ...] = Field(description="by pulse and plane, least significant first")
 
     @model_validator(mode="after")
     def _checked(self) -> Self:
-        if not 1 <= self.bits <= 16:
-            raise ValueError(f"bits: an ADC of {self.bits} bits converts nothing; take 1…16, or bypass the ADC")
         if float(np.float32(self.step)) != self.step:
             raise ValueError(f"step: {self.step!r} is no float32 value; round it first")
         return self

@@ -5,30 +5,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.quantized_graph import Layer, QuantizedGraph, Weights
 from numpy.typing import NDArray
 
+from edgedet_nvm.device.inputs import Pulse, pulses_of
+from edgedet_nvm.errors import MappingRefused
 from edgedet_nvm.slicing import Slicing
 
 Cut = Literal["channels", "kernel"]
 _INPUT_BITS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Pulse:
-    """A part of the input codes that is driven at once: bits `shift` … `shift + bits - 1`."""
-
-    shift: int
-    bits: int
-
-    def of_code(self, code: int) -> int:
-        """The part of one code that is in this pulse."""
-        return code >> self.shift & ((1 << self.bits) - 1)
-
-    def of(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The codes of this pulse."""
-        return codes >> np.uint8(self.shift) & np.uint8((1 << self.bits) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +29,12 @@ class Arrays:
 
     def __post_init__(self) -> None:
         if self.rows < 1 or self.columns < self.slicing.cells_per_weight:
-            raise ValueError(
+            raise MappingRefused(
                 f"rows, columns: {self.rows} × {self.columns} cells hold no weight; one needs 1 row and "
                 f"{self.slicing.cells_per_weight} columns"
             )
         if not 1 <= self.pulse_bits <= _INPUT_BITS:
-            raise ValueError(f"pulse_bits: is {self.pulse_bits}, must be 1…{_INPUT_BITS}")
-
-    def pulses(self, highest_code: int) -> tuple[Pulse, ...]:
-        """The pulses that carry codes up to `highest_code`, least significant first."""
-        needed = max(highest_code.bit_length(), 1)
-        starts = range(0, needed, self.pulse_bits)
-        return tuple(Pulse(shift, min(self.pulse_bits, needed - shift)) for shift in starts)
+            raise MappingRefused(f"pulse_bits: is {self.pulse_bits}, must be 1…{_INPUT_BITS}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +158,14 @@ def map_network(graph: QuantizedGraph, arrays: Arrays) -> NetworkMapping:
         arrays: the cells to map onto.
 
     Raises:
-        GraphUnsupported: nothing to map, a layer without a name of its own, or weights that the slicing cannot hold.
+        MappingRefused: nothing to map, a layer without a name of its own, or weights that the slicing cannot hold.
     """
     candidates = [layer for layer in graph.layers if layer.weights is not None]
     if not candidates:
-        raise GraphUnsupported("the graph has no quantized Conv or Gemm: quantize the network before mapping it")
+        raise MappingRefused("the graph has no quantized Conv or Gemm: quantize the network before mapping it")
     for name, count in Counter(layer.name for layer in candidates).items():
         if not name or count > 1:
-            raise GraphUnsupported(f"node {name!r}: mapped layers need names of their own; name the graph's nodes")
+            raise MappingRefused(f"node {name!r}: mapped layers need names of their own; name the graph's nodes")
     reasons = {layer.name: _why_digital(layer, arrays) for layer in candidates}
     return NetworkMapping(
         arrays,
@@ -198,7 +177,7 @@ def map_network(graph: QuantizedGraph, arrays: Arrays) -> NetworkMapping:
 def weights_of(layer: Layer) -> Weights:
     """The weights of a layer that has them."""
     if layer.weights is None:
-        raise GraphUnsupported(f"layer {layer.name!r} ({layer.op}): has no weights")
+        raise MappingRefused(f"layer {layer.name!r} ({layer.op}): has no weights")
     return layer.weights
 
 
@@ -219,9 +198,9 @@ def _mapped(layer: Layer, arrays: Arrays) -> MappedLayer:
     kernel = codes if codes.ndim == 4 else codes[:, :, None, None]
     try:
         planes = arrays.slicing.planes(kernel)
-    except ValueError as error:
-        raise GraphUnsupported(f"layer {layer.name!r}: {error}") from error
-    pulses = arrays.pulses(layer.inputs[0].most)
+    except MappingRefused as error:
+        raise MappingRefused(f"layer {layer.name!r}: {error}") from error
+    pulses = pulses_of(layer.inputs[0].most, arrays.pulse_bits)
     tiles = _channel_tiles if arrays.cut == "channels" else _kernel_tiles
     return MappedLayer(layer, arrays.slicing, planes, pulses, tiles(kernel.shape[1:], arrays.rows))
 

@@ -8,17 +8,17 @@ import numpy as np
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import Sha256
-from edgedet_runtime.package import Package
+from edgedet_runtime.package import SIDECAR, Package
 from edgedet_runtime.quantized_graph import QuantizedGraph, read_quantized_graph
 from edgedet_runtime.segments import load_network
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
+from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
+from edgedet_nvm.mean_inputs import find_mean_inputs
 from edgedet_nvm.slicing import Slicing
-
-FILE = "nvm.json"
 
 
 class Sidecar(BaseModel):
@@ -33,12 +33,18 @@ class Sidecar(BaseModel):
     digest: Sha256 = Field(description="of that package: what a cloud must have for this edge's tails")
     preset: str = Field(description="name of a preset of EdgeDet, or path of a preset file")
     chip: int = Field(ge=0, description="seed of the chip that serves unless another is asked for")
+    tiles: int = Field(ge=0, description="that the package takes; all draw idle power while one of its segments runs")
     rows: int
     columns: int
     highest_levels: tuple[int, ...] = Field(description="of every plane's cells, least significant first")
     paired: bool = Field(description="differential pairs; else planes of two's complement")
     pulse_bits: int
     cut: Cut
+    mean_inputs: dict[str, tuple[float, ...]] | None = Field(
+        default=None,
+        description="of every layer's input channels, shares of the highest code, where NOR wires are reckoned into "
+        "the cells. None: what wires take follows each photo's codes, or the preset has no such wires",
+    )
     ranges: AdcRanges | None = Field(description="None: the preset reads currents exactly")
 
     @property
@@ -72,15 +78,30 @@ def map_package(package: Package, preset: Preset, cut: Cut) -> NetworkMapping:
 
 
 def compile_package(
-    package: Package, preset: Preset, preset_name: str, chip: int, cut: Cut, method: Method, inputs: Iterable[Tensor]
+    package: Package,
+    preset: Preset,
+    preset_name: str,
+    chip: int,
+    cut: Cut,
+    method: Method,
+    inputs: Iterable[Tensor],
+    *,
+    exact_wires: bool = False,
 ) -> Sidecar:
-    """Map a package and calibrate its ADC ranges on network inputs uint8 [1, height, width, channels]."""
+    """Map a package and calibrate it on network inputs uint8 [1, height, width, channels].
+
+    Calibrated are the ADC's ranges, and the mean inputs at which NOR wires are reckoned into the cells; with
+    `exact_wires` their losses follow each photo's codes instead, which takes several times as long.
+    """
     mapping = map_package(package, preset, cut)
     arrays, source = mapping.arrays, package.manifest.input.name
-    ranges = None
+    network = load_network(package.path("model.onnx"))
+    photos = [{source: codes} for codes in inputs]
+    ranges = mean_inputs = None
     if preset.adc is not None:
-        network = load_network(package.path("model.onnx"))
-        ranges = calibrate(network, mapping.layers, preset.adc.bits, method, ({source: codes} for codes in inputs))
+        ranges = calibrate(network, mapping.layers, preset.adc.bits, method, photos)
+    if preset.wires is not None and preset.wires.topology == "nor" and photos and not exact_wires:
+        mean_inputs = find_mean_inputs(network, mapping.layers, photos)
     return Sidecar(
         name=f"{package.manifest.name}-nvm-{preset.name}",
         version=package.manifest.version,
@@ -88,12 +109,14 @@ def compile_package(
         digest=package.digest,
         preset=preset_name,
         chip=chip,
+        tiles=sum(layer_tiles(mapped, preset) for mapped in mapping.layers),
         rows=arrays.rows,
         columns=arrays.columns,
         highest_levels=arrays.slicing.highest_levels,
         paired=arrays.slicing.paired,
         pulse_bits=arrays.pulse_bits,
         cut=arrays.cut,
+        mean_inputs=mean_inputs,
         ranges=ranges,
     )
 
@@ -108,7 +131,7 @@ def write_sidecar(models: Path, sidecar: Sidecar) -> Path:
     if folder.exists():
         raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
     folder.mkdir(parents=True)
-    (folder / FILE).write_text(sidecar.model_dump_json(indent=1) + "\n")
+    (folder / SIDECAR).write_text(sidecar.model_dump_json(indent=1) + "\n")
     return folder
 
 
@@ -119,13 +142,13 @@ def read_sidecar(folder: Path, package: Package) -> Sidecar:
         PackageRefused: it cannot be read, or was compiled from another package.
     """
     try:
-        sidecar = Sidecar.model_validate_json((folder / FILE).read_bytes())
+        sidecar = Sidecar.model_validate_json((folder / SIDECAR).read_bytes())
     except OSError as error:
-        raise PackageRefused(f"{folder}: cannot read {FILE}: {error.strerror}") from error
+        raise PackageRefused(f"{folder}: cannot read {SIDECAR}: {error.strerror}") from error
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {FILE}: {field}: {first['msg']}") from error
+        raise PackageRefused(f"{folder}: {SIDECAR}: {field}: {first['msg']}") from error
     if sidecar.digest != package.digest:
         raise PackageRefused(
             f"{folder}: was compiled from {sidecar.compiled_from} with digest {sidecar.digest[:12]}…, "

@@ -6,6 +6,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from edgedet_nvm.errors import MappingRefused
+
 
 @dataclass(frozen=True, slots=True)
 class Slicing:
@@ -20,7 +22,7 @@ class Slicing:
 
     def __post_init__(self) -> None:
         if not self.highest_levels or min(self.highest_levels) < 1:
-            raise ValueError("highest_levels: every plane needs a highest level ≥ 1")
+            raise MappingRefused("highest_levels: every plane needs a highest level ≥ 1")
 
     @classmethod
     def differential(cls, *highest_levels: int) -> Self:
@@ -34,7 +36,7 @@ class Slicing:
     def twos_complement(cls, bits: int) -> Self:
         """One single-ended binary cell per bit, the most significant one negative: 8 bits hold -128…127."""
         if bits < 2:
-            raise ValueError("bits: two's complement needs at least 2")
+            raise MappingRefused("bits: two's complement needs at least 2")
         factors = tuple(-(1 << bit) if bit == bits - 1 else 1 << bit for bit in range(bits))
         return cls((1,) * bits, factors, paired=False)
 
@@ -54,12 +56,12 @@ class Slicing:
         """Signed levels [planes, *codes.shape].
 
         Raises:
-            ValueError: a code does not fit.
+            MappingRefused: a code does not fit.
         """
         lowest, highest = self.span
         wide = codes.astype(np.int16)
         if wide.size and (wide.min() < lowest or wide.max() > highest):
-            raise ValueError(
+            raise MappingRefused(
                 f"slicing: holds codes {lowest}…{highest}, the weights reach {wide.min()}…{wide.max()}; "
                 "take more levels or more planes"
             )

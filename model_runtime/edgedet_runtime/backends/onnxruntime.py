@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Self
 
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from edgedet_runtime.backend import RunContext, RunResult, Tensor
 from edgedet_runtime.errors import GraphUnsupported
+from edgedet_runtime.package import Package
 from edgedet_runtime.segments import Segment
 
 # ONNX Runtime's errors have no common base of their own.
@@ -27,6 +29,11 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     uses_photo_key = False
+    hardware = None
+
+    def for_package(self, package: Package) -> Self:  # noqa: ARG002  (all packages alike)
+        """This backend."""
+        return self
 
     def prepare(self, segment: Segment) -> "OnnxRuntimeRunner":
         """Load the segment's graph with every optimization; weights are kept in the session alone.

@@ -5,13 +5,14 @@ saturation to uint8. Sums are taken in float64, which is exact for them (below 2
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgedet_runtime.backend import RunContext, RunResult, Tensor
 from edgedet_runtime.errors import GraphUnsupported
+from edgedet_runtime.package import Package
 from edgedet_runtime.quantized_graph import Codes, Layer, Weights, read_quantized_graph
 from edgedet_runtime.segments import Segment
 
@@ -21,6 +22,11 @@ class ReferenceBackend:
 
     name = "reference"
     uses_photo_key = False
+    hardware = None
+
+    def for_package(self, package: Package) -> Self:  # noqa: ARG002  (all packages alike)
+        """This backend."""
+        return self
 
     def prepare(self, segment: Segment) -> "ReferenceRunner":
         """Read the segment's layers; an operator without a rule raises `GraphUnsupported` here."""

@@ -4,7 +4,8 @@ import numpy as np
 
 from edgedet_nvm.compile.blocks import Blocks
 from edgedet_nvm.compile.writer import LayerWriter
-from edgedet_nvm.mapping import MappedLayer, Pulse
+from edgedet_nvm.device.inputs import Pulse
+from edgedet_nvm.mapping import MappedLayer
 
 
 def pixels(writer: LayerWriter, mapped: MappedLayer) -> str:

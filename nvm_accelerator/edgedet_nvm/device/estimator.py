@@ -41,7 +41,7 @@ def tile_activity(pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: i
     between positions is assumed. The MACs are those of the tile's weights.
 
     Args:
-        pulses: [pulses, positions, rows], as `split_codes` gives them.
+        pulses: [pulses, positions, rows]: the codes of every `Pulse`.
         levels: target levels [rows, columns] of the tile's cells, 0 … top.
         top: highest level of the slice.
         preset: of the chip.
@@ -114,8 +114,13 @@ class Estimate:
         return 2e-6 * self.macs / self.energy_uj.total if self.macs else 0.0
 
 
-def estimate(layers: Iterable[Activity], preset: Preset) -> Estimate:
+def estimate(layers: Iterable[Activity], preset: Preset, idle_tiles: int | None = None) -> Estimate:
     """What a network of these layers takes for one photo.
+
+    Args:
+        layers: what was done, layer by layer.
+        preset: of the chip.
+        idle_tiles: tiles that draw idle power meanwhile, where the layers are a part of what the chip holds.
 
     Raises:
         PresetRefused: the preset has no costs or no converter.
@@ -127,7 +132,8 @@ def estimate(layers: Iterable[Activity], preset: Preset) -> Estimate:
     read_ns = _read_ns(preset, costs)
     times_ms = [layer.reads * read_ns / _NS_PER_MS for layer in layers]
     whole = side_by_side(layers, sum(layer.macs for layer in layers))
-    energy = _energy_uj(whole, sum(times_ms), preset, costs, adc.bits)
+    idle_uj = (whole.tiles if idle_tiles is None else idle_tiles) * costs.idle_uw_per_tile * sum(times_ms) * 1e-3
+    energy = _energy_uj(whole, idle_uj, preset, costs, adc.bits)
     return Estimate(
         energy, sum(times_ms), max(times_ms, default=0.0), _area_mm2(whole.tiles, preset, costs), whole.macs
     )
@@ -138,7 +144,7 @@ def _read_ns(preset: Preset, costs: Costs) -> float:
     return max(settling, costs.columns_per_adc * 1000 / costs.adc_msps)
 
 
-def _energy_uj(whole: Activity, time_ms: float, preset: Preset, costs: Costs, adc_bits: int) -> Parts:
+def _energy_uj(whole: Activity, idle_uj: float, preset: Preset, costs: Costs, adc_bits: int) -> Parts:
     pulse_ns = costs.pulse_ns * preset.drive.slots()
     # nA · V · ns = 1e-18 J = 1e-6 pJ; µW · ns = 1e-3 pJ; fF · V² = 1e-3 pJ; µW · ms = 1e-3 µJ.
     full_cell_pj = preset.cell.i_max_na * costs.supply_v * pulse_ns * 1e-6
@@ -150,7 +156,7 @@ def _energy_uj(whole: Activity, time_ms: float, preset: Preset, costs: Costs, ad
         adc=whole.conversions * costs.adc_fj_per_step * 2**adc_bits * 1e-3 / _PJ_PER_UJ,
         shift_add=whole.shift_adds * costs.shift_add_pj / _PJ_PER_UJ,
         buffer=whole.buffer_bytes * costs.buffer_pj_per_byte / _PJ_PER_UJ,
-        idle=whole.tiles * costs.idle_uw_per_tile * time_ms * 1e-3,
+        idle=idle_uj,
     )
 
 

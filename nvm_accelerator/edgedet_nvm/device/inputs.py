@@ -1,5 +1,6 @@
 """How activation codes reach the word lines: as amplitudes, as bits one after the other, or as widths of pulses."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -23,16 +24,31 @@ class Drive(Record):
             raise ValueError(f'bits: a bit-serial driver has 1 bit, not {self.bits}; or take kind = "amplitude"')
         return self
 
-    def pulse_weights(self, code_bits: int) -> tuple[int, ...]:
-        """Weights 2^(bits·p) that conversions of pulse 0, 1, … are shifted by; every pulse is converted on its own."""
-        return tuple(1 << shift for shift in range(0, code_bits, self.bits))
-
     def slots(self) -> int:
         """Time slots that one pulse lasts."""
         return 2**self.bits - 1 if self.kind == "pulse-width" else 1
 
 
-def split_codes(codes: NDArray[np.uint8], drive: Drive, code_bits: int) -> NDArray[np.uint8]:
-    """Codes as pulses [pulses, …codes.shape], lowest bits first: codes = Σ_p weight_p·pulse_p."""
-    shifts = np.arange(0, code_bits, drive.bits, dtype=np.uint8).reshape(-1, *([1] * codes.ndim))
-    return (codes[np.newaxis] >> shifts) & np.uint8(2**drive.bits - 1)
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A part of the input codes that is driven at once: bits `shift` … `shift + bits - 1`."""
+
+    shift: int
+    bits: int
+
+    def of_code(self, code: int) -> int:
+        """The part of one code that is in this pulse."""
+        return code >> self.shift & ((1 << self.bits) - 1)
+
+    def of(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The codes of this pulse."""
+        return codes >> np.uint8(self.shift) & np.uint8((1 << self.bits) - 1)
+
+
+def pulses_of(highest_code: int, bits: int) -> tuple[Pulse, ...]:
+    """The pulses of up to `bits` bits that carry codes up to `highest_code`, least significant first.
+
+    Every pulse is converted on its own; the last one has what bits are left.
+    """
+    needed = max(highest_code.bit_length(), 1)
+    return tuple(Pulse(shift, min(bits, needed - shift)) for shift in range(0, needed, bits))

@@ -4,9 +4,9 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from edgedet_nvm.device.adc import check_bits
+from edgedet_nvm.device.adc import AdcBits
 from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.costs import Costs
 from edgedet_nvm.device.environment import Environment
@@ -18,7 +18,7 @@ from edgedet_nvm.device.retention import ChargeLoss, Retention
 from edgedet_nvm.device.slices import Slices
 from edgedet_nvm.device.spread import MeasuredSpread, Spread
 from edgedet_nvm.device.transistor import Transistor
-from edgedet_nvm.errors import LevelsRefused, OutOfRange, PresetRefused
+from edgedet_nvm.errors import LevelsRefused, PresetRefused
 
 _FOLDER = Path(__file__).parent / "presets"
 
@@ -34,16 +34,7 @@ class Tile(Record):
 class AdcCircuit(Record):
     """The converters; gain and offset come out of a calibration."""
 
-    bits: int
-
-    @field_validator("bits")
-    @classmethod
-    def _exists(cls, bits: int) -> int:
-        try:
-            check_bits(bits)
-        except OutOfRange as error:
-            raise ValueError(str(error)) from error
-        return bits
+    bits: AdcBits
 
 
 class Preset(Record):

@@ -188,6 +188,7 @@ def test_every_view_is_what_its_schema_says(client: httpx.Client, photo: bytes) 
         "/v1/models/yolov3-tiny-coco:1": schemas.ModelInfo,
         "/v1/metrics/latency": schemas.LatencyMetrics,
         "/v1/metrics/offload?window_s=10": schemas.OffloadMetrics,
+        "/v1/metrics/accelerator": schemas.AcceleratorMetrics,
         "/v1/metrics/latency?scope=cluster": schemas.LatencyMetrics,
         "/v1/cluster": schemas.Cluster,
         "/health/live": schemas.Health,

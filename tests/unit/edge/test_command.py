@@ -28,6 +28,8 @@ def test_help_names_every_flag_and_says_what_it_is_for() -> None:
         assert flag in text
     for flag in ("--keep-photos", "--allow-forced-boundary", "--advertise", "--node-id", "--backend", "--config"):
         assert flag in text
+    for flag in ("--nvm-preset", "--chip", "--capacity"):
+        assert flag in text
     assert "EDGEDET_EDGE_" in text
 
 
@@ -41,6 +43,9 @@ def test_help_names_every_flag_and_says_what_it_is_for() -> None:
         (["--models", "no-such-folder"], f"Looked in {Path.cwd() / 'no-such-folder'}; --models names another"),
         (["--default-model", "nobody"], "default_model: no package 'nobody'"),
         (["--backend", "abacus"], "abacus"),
+        (["--chip", "3"], "backend: 'onnxruntime' has no option 'chip'; leave it out"),
+        (["--backend", "nvm", "--nvm-preset", "nor-flash-7nm"], "nor-flash-7nm"),
+        (["--backend", "nvm", "--chip", "-1"], "chip: Input should be greater than or equal to 0"),
     ],
 )
 def test_a_wrong_flag_is_told_in_one_line(options: list[str], told: str) -> None:

@@ -14,7 +14,7 @@ from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.mapping import map_network
 from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.oracle import run_oracle
-from edgedet_nvm.sidecar import Sidecar, compile_package, read_sidecar, write_sidecar
+from edgedet_nvm.sidecar import Sidecar, compile_package, map_package, read_sidecar, write_sidecar
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.errors import PackageRefused
@@ -70,8 +70,13 @@ def test_a_whole_network_with_errors_wire_losses_and_noise_gives_the_oracles_log
     model = load_network(resnet20.path("model.onnx"))
     layers = map_network(read_quantized_graph(model), sidecar.arrays).layers
     assert sidecar.ranges is not None
-    chip = Chip(load_preset(NOR), 3)
-    plans = {m.name: LayerPlan(m, sidecar.ranges.of(m.name), chip_cells(m, chip, sidecar.columns)) for m in layers}
+    assert sidecar.mean_inputs is not None
+    chip, means = Chip(load_preset(NOR), 3), sidecar.mean_inputs
+    plans = {
+        m.name: LayerPlan(m, sidecar.ranges.of(m.name), chip_cells(m, chip, sidecar.columns, means[m.name]))
+        for m in layers
+    }
+    assert all(plan.cells.drop is None for plan in plans.values())
     shapes = {m.name: (1, m.conversions * m.outputs, *m.pixels) for m in layers}
     noise = network_noise(noisy.context({"image": images[0]}).photo_key, 3, shapes)
     expected = run_oracle(model, plans, {"image": images[0]}, noise).tensors["logits"]
@@ -92,6 +97,29 @@ def test_an_answer_depends_on_photo_and_chip_but_not_on_threads_order_or_segment
     assert (logits(other_chip, images[0]) != alone[0]).any()
 
 
+def test_energy_and_time_of_segments_add_up_to_the_whole_networks_and_follow_the_photo(
+    resnet20: Package, sidecar: Sidecar, noisy: Chain, images: list[np.ndarray]
+):
+    def spent(chain: Chain, image: np.ndarray) -> tuple[float, float]:
+        live, context, energy_uj, time_ms = {"image": image}, chain.context({"image": image}), 0.0, 0.0
+        for index in range(1, chain.segment_count + 1):
+            live, result = chain.run_segment(index, live, context)
+            energy_uj += result.simulated_energy_uj or 0.0
+            time_ms += result.simulated_time_ms or 0.0
+        return energy_uj, time_ms
+
+    whole = prepare_chain(resnet20, NvmBackend(sidecar, Chip(load_preset(NOR), 3)), whole=True)
+    energy_uj, time_ms = spent(whole, images[0])
+    assert spent(noisy, images[0]) == pytest.approx((energy_uj, time_ms))
+    dark_uj, dark_ms = spent(whole, np.zeros_like(images[0]))
+    assert 0 < dark_uj < energy_uj
+    assert dark_ms == pytest.approx(time_ms)
+    reads = sum(
+        len(m.pulses) * int(np.prod(m.pixels)) for m in map_package(resnet20, load_preset(NOR), "channels").layers
+    )
+    assert time_ms == pytest.approx(reads * 100e-6)
+
+
 def test_a_sidecar_survives_its_file_and_is_refused_for_another_package(
     tmp_path: Path, models: Path, resnet20: Package, sidecar: Sidecar
 ):
@@ -103,7 +131,7 @@ def test_a_sidecar_survives_its_file_and_is_refused_for_another_package(
     with pytest.raises(PackageRefused, match="exists already"):
         write_sidecar(tmp_path, sidecar)
     (folder / "nvm.json").write_text(sidecar.model_dump_json().replace('"bits":8', '"bits":0'))
-    with pytest.raises(PackageRefused, match="an ADC of 0 bits converts nothing"):
+    with pytest.raises(PackageRefused, match="a converter of 0 bits has no codes to tell apart"):
         read_sidecar(folder, resnet20)
 
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 from edgedet_nvm.device.estimator import Activity, estimate, side_by_side, tile_activity
-from edgedet_nvm.device.inputs import split_codes
+from edgedet_nvm.device.inputs import pulses_of
 from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.device.published import PUBLISHED, comparison, reference_activity
 from edgedet_nvm.errors import PresetRefused
 
 NOR = load_preset("nor-flash-65nm")
 CODES = np.array([[0, 15, 240], [0, 0, 255]], np.uint8)  # 2 positions, 3 rows
-PULSES = split_codes(CODES, NOR.drive, 8)
+PULSES = np.stack([pulse.of(CODES) for pulse in pulses_of(255, NOR.drive.bits)])
 LEVELS = np.array([[15, 0, 15, 0], [7, 0, 0, 3], [0, 0, 15, 0]])  # 2 differential weights
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from edgedet_nvm.device.inputs import Drive, split_codes
+from edgedet_nvm.device.inputs import Drive, pulses_of
 from edgedet_nvm.device.slices import Slices
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,19 +15,21 @@ WIDTH = Drive(kind="pulse-width", bits=3)
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.sampled_from([AMPLITUDE, SERIAL, WIDTH]), arrays(np.uint8, (3, 5)))
-def test_weighted_pulses_add_up_to_the_codes(drive: Drive, codes: np.ndarray):
-    pulses = split_codes(codes, drive, 8)
-    assert pulses.dtype == np.uint8
-    assert pulses.max() < 2**drive.bits
-    assert (np.tensordot(drive.pulse_weights(8), pulses.astype(np.int64), 1) == codes).all()
+@given(st.integers(1, 8), st.integers(1, 8), arrays(np.uint8, (3, 5)))
+def test_shifted_pulses_add_up_to_the_codes(bits: int, code_bits: int, codes: np.ndarray):
+    codes &= (1 << code_bits) - 1
+    pulses = pulses_of((1 << code_bits) - 1, bits)
+    parts = [pulse.of(codes) for pulse in pulses]
+    assert all(part.dtype == np.uint8 and part.max() < 2**bits for part in parts)
+    assert (sum(part.astype(np.int64) << pulse.shift for part, pulse in zip(parts, pulses, strict=True)) == codes).all()
+    assert [pulse.of_code(int(codes[0, 0])) for pulse in pulses] == [part[0, 0] for part in parts]
 
 
 def test_a_code_takes_as_many_pulses_as_the_drivers_need():
-    assert AMPLITUDE.pulse_weights(8) == (1, 16)
-    assert AMPLITUDE.pulse_weights(4) == (1,)
-    assert SERIAL.pulse_weights(4) == (1, 2, 4, 8)
-    assert WIDTH.pulse_weights(8) == (1, 8, 64)
+    assert [pulse.shift for pulse in pulses_of(255, 4)] == [0, 4]
+    assert [pulse.shift for pulse in pulses_of(15, 4)] == [0]
+    assert [pulse.shift for pulse in pulses_of(15, 1)] == [0, 1, 2, 3]
+    assert [(pulse.shift, pulse.bits) for pulse in pulses_of(255, 3)] == [(0, 3), (3, 3), (6, 2)]
 
 
 def test_only_widths_take_time_slots():

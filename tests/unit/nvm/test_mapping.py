@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from edgedet_nvm.errors import MappingRefused
 from edgedet_nvm.mapping import Arrays, map_network
 from edgedet_nvm.placement import place, report
 from edgedet_nvm.slicing import Slicing
-from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.package import load_package
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import load_network
@@ -38,7 +38,7 @@ def test_eight_bits_take_four_cells_in_pairs_of_slices_and_eight_in_twos_complem
 
 
 def test_codes_that_do_not_fit_are_refused_with_the_fix():
-    with pytest.raises(ValueError, match=r"holds codes -7…7, the weights reach -7…8; take more levels"):
+    with pytest.raises(MappingRefused, match=r"holds codes -7…7, the weights reach -7…8; take more levels"):
         Slicing.differential(7).planes(np.array([-7, 8], np.int8))
 
 
@@ -77,12 +77,12 @@ def test_layers_that_stay_digital_say_why(models):
 def test_weights_without_a_name_are_refused():
     model = network(3)
     next(node for node in model.graph.node if node.name == "mixed").name = "inner"
-    with pytest.raises(GraphUnsupported, match="'inner': mapped layers need names of their own"):
+    with pytest.raises(MappingRefused, match="'inner': mapped layers need names of their own"):
         map_network(read_quantized_graph(model), Arrays(36, 256, SLICES))
 
 
 def test_arrays_too_small_for_a_weight_are_refused():
-    with pytest.raises(ValueError, match="hold no weight; one needs 1 row and 4 columns"):
+    with pytest.raises(MappingRefused, match="hold no weight; one needs 1 row and 4 columns"):
         Arrays(576, 3, SLICES)
 
 

@@ -107,8 +107,8 @@ def test_the_bias_keeps_binary_places_below_one_step():
     np.testing.assert_allclose(finer.multiplier * 16, digital.multiplier, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("bits", "step", "said"), [(0, 1.0, "an ADC of 0 bits converts nothing; take 1…16"),
-                                                    (17, 1.0, "take 1…16"), (8, 0.1, "no float32 value")])  # fmt: skip
+@pytest.mark.parametrize(("bits", "step", "said"), [(0, 1.0, "of 0 bits has no codes to tell apart"),
+                                                    (17, 1.0, "give 1…16"), (8, 0.1, "no float32 value")])  # fmt: skip
 def test_converters_that_cannot_be_are_refused_with_the_fix(bits: int, step: float, said: str):
     with pytest.raises(ValidationError, match=said):
         Converter(bits=bits, step=step, reads=[[ReadRange(shift=0, offset=0)]])

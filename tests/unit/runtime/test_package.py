@@ -68,6 +68,9 @@ def test_a_broken_package_is_refused_with_the_reason_and_others_load(
 def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
     (models_copy / "notes" / "drafts").mkdir(parents=True)
     (models_copy / "README.md").write_text("models")
+    sidecar = models_copy / "yolov3-tiny-coco-nvm-ideal" / "1"
+    sidecar.mkdir(parents=True)
+    (sidecar / "nvm.json").write_text("{}")
     packages, refusals = scan_packages(models_copy)
     assert (len(packages), refusals) == (1, [])
     assert scan_packages(models_copy / "nowhere") == ([], [])

@@ -45,5 +45,12 @@ def test_made_up_tensors_are_those_of_the_boundary(chain: Chain):
 
 
 def test_an_unknown_backend_names_those_that_are_installed():
-    with pytest.raises(GraphUnsupported, match="onnxruntime, reference"):
+    with pytest.raises(GraphUnsupported, match="nvm, onnxruntime, reference"):
         load_backend("abacus")
+
+
+def test_an_option_that_a_backend_does_not_have_is_refused_with_those_that_it_has():
+    with pytest.raises(GraphUnsupported, match=r"'onnxruntime' has no option 'chip'; leave it out\. There are: none"):
+        load_backend("onnxruntime", chip=3)
+    with pytest.raises(GraphUnsupported, match=r"'nvm' has no option 'color'.*: preset, chip"):
+        load_backend("nvm", color="red")
