@@ -7,7 +7,7 @@ from typing import Self
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from edgedet_runtime.backend import RunContext, RunResult, Tensor
+from edgedet_runtime.backend import Hardware, RunContext, RunResult, Tensor
 from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.package import Package
 from edgedet_runtime.segments import Segment
@@ -29,7 +29,7 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     uses_photo_key = False
-    hardware = None
+    hardware: Hardware | None = None
 
     def for_package(self, package: Package) -> Self:  # noqa: ARG002  (all packages alike)
         """This backend."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet_runtime.backend import RunContext, RunResult, Tensor
+from edgedet_runtime.backend import Hardware, RunContext, RunResult, Tensor
 from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.package import Package
 from edgedet_runtime.quantized_graph import Codes, Layer, Weights, read_quantized_graph
@@ -22,7 +22,7 @@ class ReferenceBackend:
 
     name = "reference"
     uses_photo_key = False
-    hardware = None
+    hardware: Hardware | None = None
 
     def for_package(self, package: Package) -> Self:  # noqa: ARG002  (all packages alike)
         """This backend."""
