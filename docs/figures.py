@@ -24,7 +24,11 @@ def between_marks(text: str, figures: str) -> str:
 
 
 def _table() -> str:
-    accuracy = [*_accuracy("yolov3-tiny-coco", "mAP50"), *_accuracy("resnet20-cifar10", "top-1")]
+    accuracy = [
+        *_accuracy("yolov3-tiny-coco", "mAP50"),
+        *_accuracy("resnet20-cifar10", "top-1"),
+        *_accuracy("yolov3-trimmed-bccd", "mAP50"),
+    ]
     speed = [*_beside("model_speed", _speed), *_beside("http_overhead", _http), *_beside("overload", _overload)]
     return "\n".join(
         [

@@ -13,8 +13,7 @@ from edgedet_runtime.quantized_graph import WITH_WEIGHTS, read_quantized_graph
 from edgedet_runtime.segments import Segment
 from onnx import TensorProto
 
-from edgedet_nvm.cells import LayerPlan
-from edgedet_nvm.chip_cells import chip_cells
+from edgedet_nvm.chip_plans import chip_plans
 from edgedet_nvm.compile import CompiledNetwork, compile_network
 from edgedet_nvm.compile.network import exposed, noise_name
 from edgedet_nvm.device.chip import Chip
@@ -84,13 +83,7 @@ class NvmBackend:
         return map_network(graph, self._sidecar.arrays).layers
 
     def _compiled(self, segment: Segment, layers: Sequence[MappedLayer]) -> CompiledNetwork:
-        plans = {}
-        for mapped in layers:
-            converter = None if self._sidecar.ranges is None else self._sidecar.ranges.of(mapped.name)
-            means = None if self._sidecar.mean_inputs is None else self._sidecar.mean_inputs[mapped.name]
-            cells = chip_cells(mapped, self._chip, self._sidecar.columns, means)
-            plans[mapped.name] = LayerPlan(mapped, converter, cells)
-        return compile_network(segment.model, plans)
+        return compile_network(segment.model, chip_plans(layers, self._sidecar, self._chip))
 
 
 class NvmRunner:

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from edgedet_nvm.chip_plans import chip_plans
 from edgedet_nvm.compile.network import compile_float, exposed, noise_name
 from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.mapping import map_network
 from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.sidecar import Sidecar
 
@@ -29,7 +30,8 @@ def saturated_shares(
         chip: which chip, where and when.
         inputs: of the network, uint8 [1, height, width, channels], photo by photo.
     """
-    plans = chip_plans(read_quantized_graph(model), sidecar, chip)
+    layers = map_network(read_quantized_graph(model), sidecar.arrays).layers
+    plans = chip_plans(layers, sidecar, chip)
     converters = {name: plan.converter for name, plan in plans.items() if plan.converter is not None}
     if not converters:
         return {}
