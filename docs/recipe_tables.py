@@ -39,7 +39,7 @@ def _row(result: dict[str, Any], name: str, figure: str) -> list[str]:
     start = result["stages"][name]["start"] if packed else name
     minus = "" if name == tested["baseline"] else _points(found["minus baseline"])
     return [
-        f"{start} as a package" if packed else name,
+        f"{start} as {name}" if packed else name,
         f"{tested['networks'][start]['parameters'] / 1e6:.2f} M",
         f"{100 * found['value']:.2f} %",
         minus,
@@ -49,9 +49,10 @@ def _row(result: dict[str, Any], name: str, figure: str) -> list[str]:
 
 def _branches(result: dict[str, Any]) -> list[str]:
     """What each branch costs and finds, of a recipe that asks."""
-    if "branches" not in result["stages"]:
-        return []
-    report = result["stages"]["branches"]["branches"]
+    return [_branch_table(name, stage["branches"]) for name, stage in result["stages"].items() if "branches" in stage]
+
+
+def _branch_table(stage: str, report: dict[str, Any]) -> str:
     rows = [
         f"| {row['name']} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e9:.2f} | "
         f"{row['latency']['speedup']['value']:.2f} × | {100 * row['accuracy']['map50']['value']:.2f} % | "
@@ -59,17 +60,15 @@ def _branches(result: dict[str, Any]) -> list[str]:
         for row in report["rows"]
     ]
     side = report["size"]
-    return [
-        "\n".join(
-            [
-                f"Its branches, at {side} × {side} pixels, accuracy on {report['dataset']}:",
-                "",
-                "| | parameters | GMAC | fp32 speed | mAP50 | − all branches |",
-                "|---|---|---|---|---|---|",
-                *rows,
-            ]
-        )
-    ]
+    return "\n".join(
+        [
+            f"Stage {stage}: size and speed at {side} × {side} pixels, accuracy on {report['dataset']}:",
+            "",
+            "| | parameters | GMAC | fp32 speed | mAP50 | − all branches |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _points(difference: dict[str, float]) -> str:
