@@ -7,9 +7,10 @@ import onnx
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import TensorSpec
 from edgedet_runtime.package import Package
-from edgedet_runtime.segments import cut, load_network
+from edgedet_runtime.segments import Segment, cut, load_network
 
 _TYPES = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+_ELEMENT = {"uint8": onnx.TensorProto.UINT8, "float32": onnx.TensorProto.FLOAT}
 
 
 def export_repository(package: Package, target: Path) -> list[str]:
@@ -28,10 +29,26 @@ def export_repository(package: Package, target: Path) -> list[str]:
         if folder.exists():
             raise PackageRefused(f"{folder}: exists already; choose an empty repository")
         folder.mkdir(parents=True)
-        onnx.save(tail.model, folder / "model.onnx")
-        (target / name / "config.pbtxt").write_text(_config(name, tail.inputs, tail.outputs))
+        whole, inputs = _answering_all(tail, manifest.outputs)
+        onnx.save(whole, folder / "model.onnx")
+        (target / name / "config.pbtxt").write_text(_config(name, inputs, manifest.outputs))
         names.append(name)
     return names
+
+
+def _answering_all(tail: Segment, outputs: tuple[TensorSpec, ...]) -> tuple[onnx.ModelProto, tuple[TensorSpec, ...]]:
+    """The tail with every output of the network, and its inputs: an output that was made before goes through."""
+    model = onnx.ModelProto()
+    model.CopyFrom(tail.model)
+    made = {value.name: value for value in model.graph.output}
+    through = tuple(spec for spec in outputs if spec.name not in made)
+    given = {
+        spec.name: onnx.helper.make_tensor_value_info(spec.name, _ELEMENT[spec.dtype], spec.shape) for spec in through
+    }
+    del model.graph.output[:]
+    model.graph.input.extend(given.values())
+    model.graph.output.extend((made | given)[spec.name] for spec in outputs)
+    return model, (*tail.inputs, *(spec for spec in through if spec not in tail.inputs))
 
 
 def _config(name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> str:

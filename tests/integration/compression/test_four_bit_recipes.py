@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 PACKAGES = {
     "resnet20-w4a4": "resnet20-w4a4-cifar10",
     "vgg16-w4a4": "vgg16-w4a4-cifar10",
-    "lenet-w4a4": "lenet-w4a4-mnist",
+    "lenet-w4a4": "small-lenet-w4a4-mnist",
 }
 # Other data, ResNet-20 for VGG, little training; stages and methods stay as they are.
 SHRUNKEN = {
@@ -94,7 +94,7 @@ def test_the_report_has_the_low_bit_networks_and_their_package(shrunken: Workpla
     folders = run_recipe(recipe, shrunken)
     report_run(recipe, folders, open_data(recipe, shrunken), tmp_path / "report.html", "again")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "lenet-w4a4-mnist:1: channel as W4A4" in text
+    assert "small-lenet-w4a4-mnist:1: channel as W4A4" in text
 
 
 @pytest.mark.parametrize("name", PACKAGES)
