@@ -161,8 +161,12 @@ def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path: Path):
             signal.raise_signal(signal.SIGINT)
             return super().batch(epoch, step)
 
-    with pytest.raises(KeyboardInterrupt):
-        weights_after(SCHEDULE, tmp_path, Impatient((0, 0)))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            weights_after(SCHEDULE, tmp_path, Impatient((0, 0)))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("schedule", [SCHEDULE, WITHOUT_AVERAGE], ids=["averaged", "plain"])
