@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from pathlib import Path
 
 from edgedet_evaluation.answering import Answerer
 from edgedet_runtime.answer import Answer, Finisher
@@ -20,7 +19,7 @@ from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
 from edgedet_nvm.saturation import saturated_shares
-from edgedet_nvm.sidecar import Sidecar, read_sidecar
+from edgedet_nvm.sidecar import Sidecar, read_sidecar, sidecar_folder
 
 Advance = Callable[[], None]
 _BLOCK = 64
@@ -75,9 +74,3 @@ def stored_sidecar(package: Package, preset_name: str) -> Sidecar | None:
     """
     folder = sidecar_folder(package, preset_name)
     return read_sidecar(folder, package) if (folder / SIDECAR).is_file() else None
-
-
-def sidecar_folder(package: Package, preset_name: str) -> Path:
-    """Where `edgedet-nvm compile` puts it."""
-    manifest = package.manifest
-    return package.folder.parent.parent / f"{manifest.name}-nvm-{preset_name}" / str(manifest.version)

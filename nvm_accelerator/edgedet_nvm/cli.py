@@ -19,6 +19,7 @@ from edgedet_nvm.device.preset import load_preset, preset_names
 from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.mapping_picture import mapping_svg
+from edgedet_nvm.photo_options import Folder, PresetName
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
 from edgedet_nvm.sweep_command import sweep
@@ -28,9 +29,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized ne
 app.command()(evaluate)
 app.command()(sweep)
 
-Folder = Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")]
 Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")]
-PresetName = Annotated[str, typer.Option("--preset", help="A preset's name, or a file NAME.toml.")]
 CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channels or kernel.")]
 
 

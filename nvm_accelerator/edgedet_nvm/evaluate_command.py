@@ -9,7 +9,7 @@ import typer
 from edgedet_runtime.package import Package, load_package
 from rich.table import Table
 
-from edgedet_nvm.chip_evaluation import ChipEvaluation, evaluate_chip, sidecar_folder, stored_sidecar
+from edgedet_nvm.chip_evaluation import ChipEvaluation, evaluate_chip, stored_sidecar
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.environment import CornerName
 from edgedet_nvm.device.preset import Preset, load_preset
@@ -25,7 +25,7 @@ from edgedet_nvm.photo_options import (
     calibration_inputs,
     chosen_photos,
 )
-from edgedet_nvm.sidecar import Sidecar, compile_package
+from edgedet_nvm.sidecar import Sidecar, compile_package, sidecar_folder
 from edgedet_nvm.terminal import bar, faults_told, out, told, write
 
 

@@ -6,7 +6,7 @@ from edgedet_runtime.package import Package
 from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
-from edgedet_nvm.sidecar import Sidecar, compile_package, read_sidecar
+from edgedet_nvm.sidecar import Sidecar, compile_package, read_sidecar, sidecar_folder
 
 
 class RegisteredNvmBackend:
@@ -38,8 +38,7 @@ class RegisteredNvmBackend:
         return NvmBackend(sidecar, self._chip or Chip(self._preset, sidecar.chip))
 
     def _sidecar(self, package: Package) -> Sidecar:
-        manifest = package.manifest
-        folder = package.folder.parent.parent / f"{manifest.name}-nvm-{self._preset.name}" / str(manifest.version)
+        folder = sidecar_folder(package, self._preset.name)
         if folder.exists():
             return read_sidecar(folder, package)
         if self._preset.adc is None:

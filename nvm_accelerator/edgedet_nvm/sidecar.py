@@ -103,7 +103,7 @@ def compile_package(
     if preset.wires is not None and preset.wires.topology == "nor" and photos and not exact_wires:
         mean_inputs = find_mean_inputs(network, mapping.layers, photos)
     return Sidecar(
-        name=f"{package.manifest.name}-nvm-{preset.name}",
+        name=sidecar_name(package, preset.name),
         version=package.manifest.version,
         compiled_from=package.reference,
         digest=package.digest,
@@ -119,6 +119,17 @@ def compile_package(
         mean_inputs=mean_inputs,
         ranges=ranges,
     )
+
+
+def sidecar_folder(package: Package, preset_name: str) -> Path:
+    """``<name>-nvm-<preset>/<version>`` beside the package: where a node looks for its sidecar."""
+    manifest = package.manifest
+    return package.folder.parent.parent / sidecar_name(package, preset_name) / str(manifest.version)
+
+
+def sidecar_name(package: Package, preset_name: str) -> str:
+    """``<name>-nvm-<preset>``."""
+    return f"{package.manifest.name}-nvm-{preset_name}"
 
 
 def write_sidecar(models: Path, sidecar: Sidecar) -> Path:

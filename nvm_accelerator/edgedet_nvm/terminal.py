@@ -12,8 +12,6 @@ from edgedet_runtime.errors import RuntimeFault
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from edgedet_nvm.errors import NvmFault
-
 out = Console(soft_wrap=True)
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
@@ -23,7 +21,7 @@ def faults_told(interrupted: str = "nothing was written") -> Iterator[None]:
     """A user's mistake is told in one line, with exit code 1; an interrupt, and what it leaves, with 130."""
     try:
         yield
-    except (RuntimeFault, EvaluationFault, NvmFault, ValueError, OSError) as error:
+    except (RuntimeFault, EvaluationFault, ValueError, OSError) as error:
         _fail(f"{error}", 1, error)
     except KeyboardInterrupt as stop:
         _fail(f"stopped; {interrupted}", 130, stop)

@@ -34,7 +34,3 @@ class Slices(Record):
             tops.insert(0, min(max_magnitude, 2**self.bits_per_cell - 1))
             max_magnitude >>= self.bits_per_cell
         return tuple(tops)
-
-    def cells_per_weight(self, max_magnitude: int) -> int:
-        """Cells that one weight takes."""
-        return len(self.tops(max_magnitude)) * (2 if self.signs == "differential" else 1)
