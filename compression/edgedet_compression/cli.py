@@ -11,8 +11,11 @@ def main() -> None:
     # clean up yet.
     on_interrupt = signal.signal(signal.SIGINT, lambda *_: os._exit(130))
     try:
-        from edgedet_compression.run_commands import app  # noqa: PLC0415 - what it imports may be missing
+        from edgedet_runtime.malloc import keep_freed_memory  # noqa: PLC0415 - what it imports may be missing
+
+        from edgedet_compression.run_commands import app  # noqa: PLC0415
     except ModuleNotFoundError as error:
         sys.exit(f"edgedet-compress needs {error.name}: pip install '.[compression]' in a clone of EdgeDet")
     signal.signal(signal.SIGINT, on_interrupt)
+    keep_freed_memory()  # a step of training frees and asks again for all of its tensors: a quarter of its time
     app()

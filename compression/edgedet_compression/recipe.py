@@ -44,6 +44,8 @@ class DataSettings(Strict):
     """Photos of the training split that are kept for validation, where there is no split of that name."""
     seed: int = 0
     """Of the hold-out."""
+    normalization: Literal["own", "imagenet"] = "own"
+    """Of what classifiers read: the mean and deviation of the data set, or ImageNet's, as a given network may want."""
 
 
 class Recipe(Strict):

@@ -66,6 +66,18 @@ class TrainStage(_Stage):
         return self
 
 
+class GivenStage(_Stage):
+    """A classifier that others trained, out of the data folder's weights."""
+
+    kind: Literal["given"]
+    family: Literal["cifar-resnet", "lenet"]
+    """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), or a state dict of our LeNet's names."""
+    weights: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
+    """FOLDER/FILE below EDGEDET_DATA/weights."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the file: another content is refused."""
+
+
 class RemoveBranchStage(_Stage):
     """Takes a branch out of a YOLO network (S1.1)."""
 
@@ -190,6 +202,7 @@ class ExportStage(_Stage):
 
 Stage = Annotated[
     TrainStage
+    | GivenStage
     | RemoveBranchStage
     | FreshCopyStage
     | PruneChannelsStage
@@ -210,7 +223,7 @@ def references(stage: Stage) -> tuple[Reference, ...]:
         found += [*stage.networks, *stage.packages, stage.baseline]
     elif isinstance(stage, BranchReportStage):
         found += [stage.teacher, *stage.variants]
-    elif stage.start is not None:
+    elif not isinstance(stage, GivenStage) and stage.start is not None:
         found.append(stage.start)
     if isinstance(stage, TrainStage) and stage.distillation is not None:
         found.append(stage.distillation.teacher)

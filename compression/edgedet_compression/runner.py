@@ -18,6 +18,7 @@ from edgedet_compression.recipe_stages import (
     EvaluateStage,
     ExportStage,
     FreshCopyStage,
+    GivenStage,
     PruneChannelsStage,
     PruneWeightsStage,
     QuantizeStage,
@@ -34,6 +35,7 @@ from edgedet_compression.stages.branches import report_branches
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.stages.evaluate import evaluate
 from edgedet_compression.stages.export import export
+from edgedet_compression.stages.given import take_given
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
 from edgedet_compression.stages.quantize import insert_quantizers
@@ -70,7 +72,9 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
             place.progress(f"stage {stage.name} ({stage.kind})", 0)
             folder.path.mkdir(parents=True, exist_ok=True)
-            figures = _STAGES[type(stage)](stage, Context(recipe, data, folder, read, place.models, place.progress))
+            figures = _STAGES[type(stage)](
+                stage, Context(recipe, data, folder, read, place.data, place.models, place.progress)
+            )
             folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
             (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
         done[stage.name] = folder
@@ -162,6 +166,7 @@ def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplac
 
 _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {
     TrainStage: train_network,
+    GivenStage: take_given,
     RemoveBranchStage: remove_branch,
     FreshCopyStage: fresh_copy,
     PruneChannelsStage: prune_channels,

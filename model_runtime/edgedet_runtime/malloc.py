@@ -1,5 +1,5 @@
-"""Keep freed memory in the process: tensors of a few hundred kB come and go with every request, and giving their
-pages back to the kernel each time costs a server twice its work (page faults)."""
+"""Keep freed memory in the process: tensors come and go with every request and every step of a training, and giving
+their pages back to the kernel each time costs a server twice its work (page faults)."""
 
 import ctypes
 import sys

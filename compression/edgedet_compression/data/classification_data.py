@@ -67,6 +67,8 @@ class ClassificationData:
     @property
     def normalization(self) -> Normalization:
         """What the networks read: (pixel/255 - mean)/std."""
+        if self.settings.normalization == "imagenet":
+            return IMAGENET_NORMALIZATION
         known = {"cifar10": CIFAR10_NORMALIZATION, "mnist": MNIST_NORMALIZATION}
         return known.get(self.settings.format, IMAGENET_NORMALIZATION)
 

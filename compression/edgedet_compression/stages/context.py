@@ -26,6 +26,8 @@ class Context:
     data: OpenData
     folder: StageFolder
     read: Mapping[Reference, StageFolder]
+    data_folder: Path | None
+    """Where weights that were given are found."""
     models: Path
     """Where packages go."""
     progress: Progress

@@ -29,6 +29,10 @@ SHRUNKEN = {
     r'folder = "cifar10"': 'folder = "photos"',
     r"hold_out = \d+_\d+": "hold_out = 4",
     r"vgg16\" }": 'resnet20" }',
+    # In place of given weights.
+    r'kind = "given"\n(.+\n)+': (
+        'kind = "train"\nnetwork = { family = "resnet20" }\nschedule = { epochs = 9, batch = 9, lr = 0.1 }\n'
+    ),
     r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
     r"(vgg16-cifar10)/": r"\1.toml/",
 }
