@@ -19,7 +19,7 @@ from edgedet_nvm.device.preset import load_preset, preset_names
 from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.mapping_picture import mapping_svg
-from edgedet_nvm.photo_options import Folder, PresetName
+from edgedet_nvm.photo_options import Data, Folder, PresetName, calibration_inputs
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
 from edgedet_nvm.sweep_command import sweep
@@ -77,8 +77,11 @@ def check(folder: Folder, photos: Photos = None, preset: PresetName = "ideal", c
 @app.command("compile")
 def compile_(
     folder: Folder,
-    photos: Annotated[list[Path], typer.Argument(help="Calibration photos.")],
+    photos: Annotated[
+        list[Path] | None, typer.Argument(help="Calibration photos; default: training photos.", show_default=False)
+    ] = None,
     preset: PresetName = "nor-flash-65nm",
+    data: Data = None,
     chip: Annotated[int, typer.Option(help="Seed of the chip.", min=0)] = 0,
     method: Annotated[str, typer.Option(help="ADC range: min-max, p99.9, mean-4-sigma or mse.")] = "mse",
     cut: CutOption = "channels",
@@ -89,11 +92,17 @@ def compile_(
 ) -> None:
     """Map a package onto a preset's arrays, calibrate its ADC and write the sidecar package.
 
-    Example: edgedet-nvm compile models/resnet20-cifar10/1 photos/*.png --preset nor-flash-65nm
+    Training photos are those of CIFAR-10, MNIST or COCO in EDGEDET_DATA, whichever the package was trained for.
+
+    Examples:
+
+    - edgedet-nvm compile models/resnet20-cifar10/1 photos/*.png --preset nor-flash-65nm
+
+    - edgedet-nvm compile models/small-lenet-w4a4-mnist/1 --data data --preset nor-flash-65nm
     """
     with faults_told():
         package, made = load_package(folder), load_preset(preset)
-        inputs = _inputs(package.manifest.input, photos)
+        inputs = _inputs(package.manifest.input, photos) if photos else calibration_inputs(package, made, data, None)
         sidecar = compile_package(
             package, made, preset, chip, _cut(cut), _method(method), inputs, exact_wires=exact_wires
         )

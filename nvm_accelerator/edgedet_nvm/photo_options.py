@@ -60,5 +60,7 @@ def _calibration_photos(package: Package, data: Path | None, calibrate: Path | N
     if calibrate is not None:
         return folder_photos(calibrate)
     if data is None:
-        raise DataMissing("no photos to calibrate the ADC on: give --calibrate DIR, or set EDGEDET_DATA")
+        raise DataMissing(
+            "no photos to calibrate the ADC on: name some (evaluate and sweep: --calibrate DIR), or set EDGEDET_DATA"
+        )
     return known_calibration(package, data)

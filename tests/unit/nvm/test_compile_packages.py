@@ -149,6 +149,15 @@ def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, s
     assert NOR in CliRunner().invoke(app, ["presets"]).output
 
 
+def test_to_compile_for_a_converter_takes_photos(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("EDGEDET_DATA", raising=False)
+    package = str(models / "resnet20-cifar10" / "1")
+    refused = CliRunner().invoke(app, ["compile", package, "--preset", NOR, "--models", str(tmp_path)])
+    assert refused.exit_code == 1
+    assert "no photos to calibrate the ADC on: name some" in refused.output
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_command_tells_a_users_mistake_in_one_line(models: Path):
     wrong = CliRunner().invoke(app, ["check", str(models / "resnet20-cifar10" / "1"), "--preset", "nor-flash-7nm"])
     assert wrong.exit_code == 1

@@ -108,7 +108,7 @@ def test_the_sidecar_beside_the_package_gives_the_ranges(photos: Path, tmp_path:
     ("options", "told"),
     [
         ((), "no photos to measure on: set EDGEDET_DATA, or give --data or --photos"),
-        (("--photos", "PHOTOS"), "no photos to calibrate the ADC on: give --calibrate DIR, or set EDGEDET_DATA"),
+        (("--photos", "PHOTOS"), "no photos to calibrate the ADC on: name some"),
         (("--photos", "nowhere"), "no photo LABEL/NAME.jpg or .png below nowhere"),
         (("--data", "PHOTOS"), "its labels are neither CIFAR-10's nor MNIST's; give --photos DIR"),
         (("--photos", "PHOTOS", "--corner", "xx"), "corner: there is no 'xx'; give one of tt, ff, ss, fs, sf"),
