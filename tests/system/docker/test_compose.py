@@ -2,8 +2,7 @@
 
 import json
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import httpx
 import pytest
 from edgedet_iot import Client, Detections
 
+from tests.system.docker.containers import ROOT, compose_project, docker, left_over, poll
+
 pytestmark = [pytest.mark.needs_docker, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).parent.parent.parent.parent
 PROJECT = "edgedet-test"
 UPLINK = f"{PROJECT}_uplink"
 EDGES = {"edge-1": "http://127.0.0.1:8081", "edge-2": "http://127.0.0.1:8082"}
@@ -22,32 +22,11 @@ SETTLE_S = 60.0
 RECOVERY_S = 120.0
 
 
-def docker(*args: str, timeout_s: float = 120) -> str:
-    done = subprocess.run(["docker", *args], cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, f"docker {' '.join(args)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout
-
-
-def compose(*args: str, timeout_s: float = 120) -> str:
-    return docker("compose", "--project-name", PROJECT, *args, timeout_s=timeout_s)
+compose = compose_project(PROJECT)
 
 
 def get(edge: str, path: str) -> Any:
     return httpx.get(EDGES[edge] + path, timeout=10, trust_env=False).raise_for_status().json()
-
-
-def poll(true: Callable[[], bool], seconds: float, told: Callable[[], object]) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.5)
-
-
-def left_over() -> list[str]:
-    """Containers, volumes and networks of the project."""
-    label = f"label=com.docker.compose.project={PROJECT}"
-    lists = (("ps", "--all"), ("volume", "ls"), ("network", "ls"))
-    return [name for command in lists for name in docker(*command, "--quiet", "--filter", label).split()]
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +144,6 @@ def test_the_cloud_may_be_killed_and_comes_back(cluster, sample_photos):
 
 
 def test_down_leaves_nothing(cluster):
-    assert left_over()
+    assert left_over(PROJECT)
     compose("down", "--volumes")
-    assert left_over() == []
+    assert left_over(PROJECT) == []
