@@ -64,7 +64,9 @@ def test_a_client_that_does_not_read_its_answers_does_not_hold_the_end_up(edge: 
 @contextmanager
 def _sending_without_end(connection: RawConnection) -> Iterator[None]:
     """Behind a request that is refused by its head, from a thread."""
-    connection.send(b"POST /v1/detect HTTP/1.1\r\nHost: e\r\nContent-Type: text/plain\r\nContent-Length: 999999999999\r\n\r\n")
+    connection.send(
+        b"POST /v1/detect HTTP/1.1\r\nHost: e\r\nContent-Type: text/plain\r\nContent-Length: 999999999999\r\n\r\n"
+    )
 
     def send() -> None:
         try:
