@@ -15,7 +15,6 @@ from PIL import Image
 from demo.processes import Running, start_edge, stopping
 from tests.integration.edge.asking import (
     client_of,
-    complaints,
     detect,
     forget_peak,
     open_files,
@@ -28,13 +27,6 @@ from tests.integration.edge.raw_http import connected, post
 
 _MB = 1_000_000
 _HUGE = 200 * _MB
-
-
-@pytest.fixture(scope="module")
-def edge(log_folder: Path) -> Iterator[Running]:
-    with stopping(start_edge(log_folder, "--allow-forced-boundary")) as (edge,):
-        yield edge
-    assert not complaints(edge)
 
 
 @pytest.fixture(scope="module")
