@@ -19,7 +19,8 @@ down: ## stop the cluster of `make up`
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.cluster down; fi
 
 test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor qemu
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest tests/integration tests/system  # processes under load, measured: one test at a time
 
 test-torch: $(VENV)/.full ## tests of networks, training and pruning, which need torch
 	$(BIN)/python -m pytest -m needs_torch

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import os
-import signal
 import socket
 import sys
 import tomllib
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 
 from edgedet_edge.app import create_server_app
 from edgedet_edge.connection_limits import ConnectionLimits, limited_protocol
+from edgedet_edge.draining_server import DrainingServer
 from edgedet_edge.node import EdgeNode
 from edgedet_edge.settings import EdgeSettings, load_settings
 
@@ -130,31 +129,10 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket
         server_header=False,
         proxy_headers=False,
     )
-    server = _DrainingServer(config, node)
+    server = DrainingServer(config, node.drain)
     port = listener.getsockname()[1]
     node.listening_on(settings.host, port)
     await server.serve(sockets=[listener])
-
-
-class _DrainingServer(uvicorn.Server):
-    """On SIGTERM and SIGINT: refuse new photos, answer the accepted ones, then stop."""
-
-    def __init__(self, config: uvicorn.Config, node: EdgeNode) -> None:
-        super().__init__(config)
-        self._node = node
-        self._drain: asyncio.Task[None] | None = None
-
-    def handle_exit(self, sig: int, frame: object) -> None:  # noqa: ARG002  (uvicorn's signature)
-        if self._drain is None:
-            self._drain = asyncio.get_running_loop().create_task(self._drain_then_exit())
-        elif sig == signal.SIGINT:  # asked twice: at once
-            os._exit(130)
-        else:
-            self.should_exit = True
-
-    async def _drain_then_exit(self) -> None:
-        await self._node.drain()
-        self.should_exit = True
 
 
 def _configure_log(level: str) -> None:

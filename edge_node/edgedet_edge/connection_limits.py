@@ -17,6 +17,8 @@ MAX_HEADER_BYTES = 64 << 10
 _LINGER_S = 2.0
 # A request that was answered before its body ended (413, 415) may send the rest for so long; it is thrown away.
 _DISCARD_S = 30.0
+# When the server stops, an answer may take so long to be made and read: less than uvicorn waits before it complains.
+_STOP_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,17 @@ class _LimitedProtocol(HttpToolsProtocol):
             # Bytes that begin no request ended uvicorn's own keep-alive timer.
             self._arm(self.limits.header_timeout_s, self._expired)
 
+    def shutdown(self) -> None:
+        """The server stops: requests that have arrived are answered, all else ends now."""
+        self.loop.call_later(_STOP_S, self.transport.abort)
+        arrived = self._arrived()
+        if arrived:
+            arrived[-1].keep_alive = False
+        elif self._received == 0 or self._timer is None:  # nothing of a request is here
+            self.transport.close()
+        else:
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server stops; send the request to another.")
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._arm_write()
@@ -99,15 +112,19 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._disarm_write()
         super().resume_writing()
 
-    # The parser's calls
+    # The parser's calls; it goes on through the piece that it has when a request in it was refused.
 
     def on_message_begin(self) -> None:
+        if self._refused:
+            return
         super().on_message_begin()
         self._outside_body = 0
         if self._timer is None:  # a further request on a kept connection
             self._arm(self.limits.header_timeout_s, self._expired)
 
     def on_headers_complete(self) -> None:
+        if self._refused:
+            return
         super().on_headers_complete()
         self.scope["state"][CONNECTION] = self
         self._open = [*(cycle for cycle in self._open if not cycle.response_complete), self.cycle]
@@ -123,10 +140,14 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._arm(self.limits.body_timeout_s, self._check_body, self._received)
 
     def on_body(self, body: bytes) -> None:
+        if self._refused:  # uvicorn might pause the reading, and nobody would ever see that the client has left
+            return
         super().on_body(body)
         self._outside_body = 0
 
     def on_message_complete(self) -> None:
+        if self._refused:
+            return
         self._disarm()
         super().on_message_complete()
 
@@ -157,15 +178,14 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._arm_write()
 
     def _expired(self) -> None:
-        if self._answering:  # it is the next request that is slow: this one's answer comes first
+        if self._arrived():  # it is the next request that is slow: this one's answer comes first
             self._arm(self.limits.header_timeout_s, self._expired)
             return
         self._refuse(HTTPStatus.REQUEST_TIMEOUT, "The request did not arrive in time.")
 
-    @property
-    def _answering(self) -> bool:
-        """Whether a request that has arrived waits for its answer."""
-        return any(not cycle.response_complete and not cycle.more_body for cycle in self._open)
+    def _arrived(self) -> list[RequestResponseCycle]:
+        """Whole requests without a whole answer."""
+        return [cycle for cycle in self._open if not cycle.response_complete and not cycle.more_body]
 
     def _leave_open(self) -> None:
         """Nobody will read the answers to come; handlers notice that by it."""
@@ -185,7 +205,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._refused = True
         current = self.cycle
         # A second status line would corrupt an answer that has begun, or be taken for that of an earlier request.
-        if not self._answering and (current is None or not (current.more_body and current.response_started)):
+        if not self._arrived() and (current is None or not (current.more_body and current.response_started)):
             self.transport.write(_problem(status, detail))
         self.transport.write_eof()
         self.flow.resume_reading()

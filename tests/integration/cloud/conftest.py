@@ -75,13 +75,13 @@ def _edge(package: Package) -> Edge:
     return Edge(package, chain, Finisher.load(package), call)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with stopping(start_cloud(tmp_path_factory.mktemp("cloud"))) as (running,):
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stub(cloud: Running) -> Iterator[GRPCInferenceServiceStub]:
     with grpc.insecure_channel(cloud.address) as channel:
         yield GRPCInferenceServiceStub(channel)

@@ -1,20 +1,20 @@
 """The recipes of 4-bit networks: shrunken copies run through all stages, to packages as accurate as the networks."""
 
 import gzip
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
-from edgedet_compression.recipe import load_recipe, recipe_text
+from edgedet_compression.recipe import load_recipe
 from edgedet_compression.recipe_stages import QuantizeStage, TrainStage
 from edgedet_compression.runner import Workplace, open_data, run_recipe
 from edgedet_compression.stages.report import report_run
 from edgedet_runtime.package import load_package
+
+from tests.integration.compression.shrunken_recipes import shrunken_recipes
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 
@@ -23,47 +23,21 @@ PACKAGES = {
     "vgg16-w4a4": "vgg16-w4a4-cifar10",
     "lenet-w4a4": "small-lenet-w4a4-mnist",
 }
-# Other data, ResNet-20 for VGG, little training; stages and methods stay as they are.
-SHRUNKEN = {
-    r'format = "cifar10"': 'format = "folders"\nsize = 32',
-    r'folder = "cifar10"': 'folder = "photos"',
-    r"hold_out = \d+_\d+": "hold_out = 4",
-    r"vgg16\" }": 'resnet20" }',
-    # In place of given weights.
-    r'kind = "given"\n(.+\n)+': (
-        'kind = "train"\nnetwork = { family = "resnet20" }\nschedule = { epochs = 9, batch = 9, lr = 0.1 }\n'
-    ),
-    r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
-    r"(vgg16-cifar10)/": r"\1.toml/",
-}
 DIGITS = 60
 
 
 @pytest.fixture(scope="module")
 def shrunken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """Shrunken copies of the recipes in the current folder, photos of two classes, and a few made-up digits."""
+    """Copies of the recipes, photos, and a few made-up digits."""
     root = tmp_path_factory.mktemp("four-bits")
-    for name in (*PACKAGES, "vgg16-cifar10"):
-        text = recipe_text(name)
-        for found, instead in SHRUNKEN.items():
-            text = re.sub(found, instead, text)
-        (root / f"{name}.toml").write_text(text, encoding="utf-8")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 10), ("test", 6)):
-        for number, label in enumerate(("dark", "bright")):
-            folder = root / "photos" / split / label
-            folder.mkdir(parents=True)
-            for place in range(count):
-                pixels = rng.integers(128 * number, 128 * number + 128, (32, 32, 3), np.uint8)
-                cv2.imwrite(str(folder / f"{place}.png"), pixels)
-    write_digits(root / "mnist", rng)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        yield Workplace(root, root / "runs", root / "models")
+    write_digits(root / "mnist")
+    with shrunken_recipes(root, (*PACKAGES, "vgg16-cifar10")) as workplace:
+        yield workplace
 
 
-def write_digits(folder: Path, rng: np.random.Generator) -> None:
+def write_digits(folder: Path) -> None:
     """MNIST's files with few images."""
+    rng = np.random.default_rng(0)
     folder.mkdir()
     for split in ("train", "t10k"):
         labels = np.arange(DIGITS, dtype=np.uint8) % 10

@@ -1,20 +1,19 @@
 """The recipes of the VGG rows: shrunken copies run through all stages, and their budgets of parameters can be met."""
 
-import re
 from collections.abc import Iterator
 
-import cv2
-import numpy as np
 import pytest
 import torch
 from edgedet_compression.networks.families import parameter_count
 from edgedet_compression.networks.vgg import vgg16, vgg19
 from edgedet_compression.pruning.channels import prune_to_parameters
 from edgedet_compression.pruning.importance import l1_norm, network_slimming, std_prune
-from edgedet_compression.recipe import load_recipe, recipe_text
+from edgedet_compression.recipe import load_recipe
 from edgedet_compression.recipe_stages import EvaluateStage, PruneChannelsStage, TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
 from torch import nn
+
+from tests.integration.compression.shrunken_recipes import shrunken_recipes
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 
@@ -22,42 +21,13 @@ FINAL = ("vgg16-cifar10", "vgg16-sparse", "vgg16-thin", "vgg19-std-prune")
 RECIPES = (*FINAL, "vgg16-choices")
 NETWORKS = {"vgg16-thin": vgg16, "vgg19-std-prune": vgg19}
 CRITERIA = {"std-prune": std_prune, "network-slimming": network_slimming, "l1-norm": l1_norm}
-# Other data, ResNet-20 (0.27 M parameters) for VGG, little training; stages and methods stay as they are.
-SHRUNKEN = {
-    r'format = "cifar10"': 'format = "folders"\nsize = 32',
-    r'folder = "cifar10"': 'folder = "photos"',
-    r"hold_out = \d+_\d+": "hold_out = 4",
-    r"vgg1[69]\" }": 'resnet20" }',
-    r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
-    r"tolerance = [\d.]+": "tolerance = 1.0",
-    r"\nparameters = [\d_]+": "\nparameters = 150_000",
-    r"(vgg16-cifar10)/": r"\1.toml/",
-}
 
 
 @pytest.fixture(scope="module")
 def shrunken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
-    """Shrunken copies of the recipes in the current folder, where references to NAME.toml find them, and photos.
-
-    The tests share the runs, as the recipes share stages.
-    """
-    root = tmp_path_factory.mktemp("vgg")
-    for name in RECIPES:
-        text = recipe_text(name)
-        for found, instead in SHRUNKEN.items():
-            text = re.sub(found, instead, text)
-        (root / f"{name}.toml").write_text(text, encoding="utf-8")
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 10), ("test", 6)):
-        for number, label in enumerate(("dark", "bright")):
-            folder = root / "photos" / split / label
-            folder.mkdir(parents=True)
-            for place in range(count):
-                pixels = rng.integers(128 * number, 128 * number + 128, (32, 32, 3), np.uint8)
-                cv2.imwrite(str(folder / f"{place}.png"), pixels)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        yield Workplace(root, root / "runs", root / "models")
+    """Copies of the recipes; the tests share the runs, as the recipes share stages."""
+    with shrunken_recipes(tmp_path_factory.mktemp("vgg"), RECIPES) as workplace:
+        yield workplace
 
 
 @pytest.mark.parametrize("name", RECIPES)

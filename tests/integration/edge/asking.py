@@ -1,7 +1,9 @@
 """How tests ask an edge, and wait for what it will do."""
 
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -62,6 +64,23 @@ def peak_mb(running: Running) -> float:
 def forget_peak(running: Running) -> None:
     """Count the most memory anew from now on."""
     Path(f"/proc/{running.pid}/clear_refs").write_text("5")
+
+
+def open_files(running: Running) -> int:
+    """Its file descriptors, connections among them."""
+    return sum(1 for _ in Path(f"/proc/{running.pid}/fd").iterdir())
+
+
+@contextmanager
+def suspended(running: Running) -> Iterator[None]:
+    """What is sent to it meanwhile arrives in one piece."""
+    running.signal(signal.SIGSTOP)
+    state = Path(f"/proc/{running.pid}/stat")
+    wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", "a process that stands still")
+    try:
+        yield
+    finally:
+        running.signal(signal.SIGCONT)
 
 
 def complaints(running: Running) -> list[str]:

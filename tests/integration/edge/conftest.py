@@ -1,10 +1,28 @@
 """What the tests of a running edge share: where its logs go, and the answers it has to give."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from demo.processes import Running, start_edge, stopping
+from tests.integration.edge.asking import complaints
 from tests.integration.edge.fused_model import FusedModel
+
+
+@pytest.fixture(scope="session")
+def lone_edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """It has no cloud, and lets clients choose the boundary."""
+    with stopping(start_edge(tmp_path_factory.mktemp("lone"), "--allow-forced-boundary")) as (edge,):
+        yield edge
+    assert not complaints(edge)
+
+
+@pytest.fixture(scope="module")
+def edge(lone_edge: Running) -> Iterator[Running]:
+    """For tests that need no other; they must not make it complain."""
+    yield lone_edge
+    assert not complaints(lone_edge)
 
 
 @pytest.fixture(scope="module")

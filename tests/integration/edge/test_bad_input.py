@@ -13,18 +13,20 @@ from edgedet_edge import schemas
 from PIL import Image
 
 from demo.processes import Running, start_edge, stopping
-from tests.integration.edge.asking import client_of, complaints, detect, forget_peak, peak_mb, rss_mb
+from tests.integration.edge.asking import (
+    client_of,
+    detect,
+    forget_peak,
+    open_files,
+    peak_mb,
+    rss_mb,
+    suspended,
+    wait_for,
+)
 from tests.integration.edge.raw_http import connected, post
 
 _MB = 1_000_000
 _HUGE = 200 * _MB
-
-
-@pytest.fixture(scope="module")
-def edge(log_folder: Path) -> Iterator[Running]:
-    with stopping(start_edge(log_folder, "--allow-forced-boundary")) as (edge,):
-        yield edge
-    assert not complaints(edge)
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +308,21 @@ def test_headers_have_a_limit_however_they_come(edge: Running, photo: bytes, met
             head = f"{method} {path} HTTP/1.1\r\nHost: e\r\nContent-Length: {len(body)}\r\n".encode()
             connection.send(head + one + b"\r\n" + body)
             assert connection.response().status == (200 if nbytes < 64 << 10 else 431)
+
+
+@pytest.mark.parametrize("body_bytes", [0, 80_000])
+def test_a_request_that_is_refused_in_one_piece_leaves_no_connection_behind(
+    edge: Running, photo: bytes, body_bytes: int
+) -> None:
+    before = open_files(edge)
+    with connected(edge) as connection:
+        for _ in range(5):  # until the kernel takes so much at once
+            connection.send(post(photo))
+            assert connection.response().status == 200
+        with suspended(edge):
+            connection.send(post(bytes(body_bytes), X_Long="x" * 70_000))
+        assert connection.response().status == 431
+        wait_for(lambda: open_files(edge) == before, "the end of a connection that its client keeps open")
 
 
 def test_endless_trailers_are_cut_off(edge: Running) -> None:

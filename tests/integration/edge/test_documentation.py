@@ -2,20 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 
-from demo.processes import Running, start_edge, stopping
-from tests.integration.edge.asking import client_of, complaints
-
-
-@pytest.fixture(scope="module")
-def edge(log_folder: Path) -> Iterator[Running]:
-    with stopping(start_edge(log_folder)) as (edge,):
-        yield edge
-    assert not complaints(edge)
+from demo.processes import Running
+from tests.integration.edge.asking import client_of
 
 
 @pytest.fixture(scope="module")

@@ -85,13 +85,6 @@ def _health(connection: RawConnection) -> tuple[int, object]:
     return response.status, response.json()
 
 
-def test_a_client_that_never_ends_its_photo_does_not_hold_the_end_up(tmp_path: Path, photo: bytes) -> None:
-    with stopping(start_edge(tmp_path)) as (edge,), connected(edge) as connection:
-        connection.send(post(photo)[:5000])
-        edge.signal(signal.SIGTERM)
-        assert edge.process.wait(20) == 0
-
-
 def test_interrupting_twice_ends_at_once(tmp_path: Path, photo: bytes) -> None:
     with stopping(start_edge(tmp_path)) as (edge,), connected(edge) as connection:
         connection.send(post(photo)[:5000])  # without it one interrupt would be enough

@@ -40,12 +40,9 @@ def client(edge: Running) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def keeping_client(log_folder: Path) -> Iterator[httpx.Client]:
-    """An edge that keeps photos at home but lets clients choose."""
-    with (
-        stopping(start_edge(log_folder, "--allow-forced-boundary", name="keeping")) as (edge,),
-        client_of(edge) as client,
-    ):
+def keeping_client(lone_edge: Running) -> Iterator[httpx.Client]:
+    """Of an edge that keeps photos at home."""
+    with client_of(lone_edge) as client:
         yield client
 
 

@@ -1,8 +1,5 @@
 """Schemathesis makes up requests out of the OpenAPI document; the edge has a sound answer to each."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx
 import pytest
 import schemathesis
@@ -16,8 +13,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from demo.processes import Running, start_edge, stopping
-from tests.integration.edge.asking import client_of, complaints, detect
+from demo.processes import Running
+from tests.integration.edge.asking import client_of, detect
 
 _CHECKS = [
     not_a_server_error,
@@ -26,13 +23,6 @@ _CHECKS = [
     response_headers_conformance,
     response_schema_conformance,
 ]
-
-
-@pytest.fixture(scope="module")
-def edge(log_folder: Path) -> Iterator[Running]:
-    with stopping(start_edge(log_folder, "--allow-forced-boundary")) as (edge,):
-        yield edge
-    assert not complaints(edge)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from demo.processes import Running, free_port, start_edge, stopping
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Lets requests choose their boundary."""
     with stopping(start_edge(tmp_path_factory.mktemp("edge"), "--allow-forced-boundary")) as (running,):

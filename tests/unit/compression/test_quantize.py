@@ -1,5 +1,6 @@
 """Whole networks: near their float answers, in the form that fuses, and with the same codes on both backends."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,16 @@ ANCHORS = (((8.0, 8.0), (16.0, 12.0)), ((3.0, 4.0), (6.0, 5.0)))
 LABELS = ("cat", "dog", "cow")
 
 
+@cache
+def quantized_classifier(seed: int) -> QuantizedNetwork:
+    return quantize(classifier(seed), photos(seed), NORMALIZATION)
+
+
+@cache
+def quantized_detector(seed: int) -> QuantizedNetwork:
+    return quantize(detector(seed), photos(seed), Normalization(), YoloShape((2, 2), 3))
+
+
 def packed(folder: Path, network: QuantizedNetwork, name: str, labels: tuple[str, ...], anchors=()) -> Package:
     text = PackageText("small", 1, "", labels, "none", Provenance(recipe="test", tool_version="0"))
     source = InputSpec(name=name, height=SIDE, width=SIDE, channels=4)
@@ -51,9 +62,8 @@ def test_a_classifier_stays_near_its_float_answer(seed: int):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_both_backends_give_the_same_codes_at_every_boundary(tmp_path: Path, seed: int, sample_photos: list[Path]):
-    small = packed(tmp_path / "c", quantize(classifier(seed), photos(seed), NORMALIZATION), "pixels", tuple("abcde"))
-    boxes = quantize(detector(seed), photos(seed), Normalization(), YoloShape((2, 2), 3))
-    found = packed(tmp_path / "d", boxes, "image", LABELS, ANCHORS)
+    small = packed(tmp_path / "c", quantized_classifier(seed), "pixels", tuple("abcde"))
+    found = packed(tmp_path / "d", quantized_detector(seed), "image", LABELS, ANCHORS)
     contents = [photo.read_bytes() for photo in sample_photos[:2]]
     assert verify_package(small, contents) >= 4
     assert verify_package(found, contents) >= 4
@@ -61,10 +71,7 @@ def test_both_backends_give_the_same_codes_at_every_boundary(tmp_path: Path, see
 
 @pytest.mark.parametrize("seed", range(4))
 def test_every_weight_is_within_64_and_every_activation_uint8(seed: int):
-    for network in (
-        quantize(classifier(seed), photos(seed), NORMALIZATION),
-        quantize(detector(seed), photos(seed), Normalization(), YoloShape((2, 2), 3)),
-    ):
+    for network in (quantized_classifier(seed), quantized_detector(seed)):
         graph = read_quantized_graph(network.model)
         for layer in graph.layers:
             if layer.weights is not None:
@@ -73,7 +80,7 @@ def test_every_weight_is_within_64_and_every_activation_uint8(seed: int):
 
 
 def test_onnxruntime_runs_integers_from_end_to_end(tmp_path: Path):
-    network = quantize(detector(0), photos(0), Normalization(), YoloShape((2, 2), 3))
+    network = quantized_detector(0)
     options = ort.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 3
@@ -99,7 +106,7 @@ def test_head_maps_decode_to_the_float_networks_values():
 
 
 def test_decoding_tables_hold_sigmoid_and_exp_of_every_code():
-    network = quantize(detector(2), photos(2), Normalization(), YoloShape((2, 2), 3))
+    network = quantized_detector(2)
     head = network.heads[0]
     tables = decoding_tables(head)
     values = head.quantization.scale * (np.arange(256) - head.quantization.zero_point)

@@ -13,7 +13,7 @@ from edgedet_edge.cli import app
 from typer.testing import CliRunner
 
 # Wide and plain: the messages are looked at, not their frames.
-_PLAIN = {"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+_PLAIN = {"COLUMNS": "1000", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def serve(*options: str) -> tuple[int, str]:
