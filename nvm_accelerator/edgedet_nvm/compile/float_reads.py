@@ -5,25 +5,25 @@ from numpy.typing import NDArray
 
 from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.compile.blocks import blocks_of, conv_attributes
-from edgedet_nvm.compile.reads import joined, parts, pixels, pulse_codes
+from edgedet_nvm.compile.reads import CODE_ZERO, held, joined, map_size, parts, pixels, pulse_codes
 from edgedet_nvm.compile.writer import LayerWriter
 from edgedet_nvm.converter import Converter
 from edgedet_nvm.mapping import MappedLayer
 
 
 def float_reads(writer: LayerWriter, plan: LayerPlan, noise: str | None) -> str:
-    """Write the reads of a layer; codes, or levels without a converter, as float32 [1, conversions · outputs, …].
+    """Write the reads of a layer: codes, or levels without a converter, [1, conversions · outputs, rows, columns].
 
-    `noise` names the graph input of standard normal numbers of a layer with read noise.
+    Codes of up to 8 bits are uint8 around `CODE_ZERO`, as in form Q; all else is float32. `noise` names the graph input
+    of standard normal numbers of a layer with read noise.
     """
-    mapped = plan.mapped
-    word_lines = _WordLines(writer, mapped)
+    word_lines = _WordLines(writer, plan.mapped)
     current = _currents(writer, plan, word_lines)
     if noise is not None:
         current = writer.node("Add", [current, _noise(writer, plan, word_lines, noise)], "noisy")
     if plan.converter is None:
         return current
-    return _converted(writer, mapped, current, plan.converter)
+    return _converted(writer, plan.mapped, current, plan.converter)
 
 
 class _WordLines:
@@ -44,8 +44,8 @@ class _WordLines:
     def squares(self) -> list[str]:
         """``x² - z²``, so that a convolution's zero padding stands for word lines at the zero point."""
         result = []
-        for p, (codes, zero) in enumerate(zip(self.codes, self.zeros, strict=True)):
-            raw = self.writer.node("Cast", [codes], f"raw{p}", to=1)
+        for p, (codes, value, zero) in enumerate(zip(self.codes, self.values, self.zeros, strict=True)):
+            raw = self.writer.node("Cast", [codes], f"raw{p}", to=1) if zero else value
             square = self.writer.node("Mul", [raw, raw], f"square{p}")
             if zero:
                 offset = self.writer.constant(f"square_zero{p}", np.float32(zero * zero))
@@ -107,28 +107,45 @@ def _noise_of_planes(
     writer: LayerWriter, mapped: MappedLayer, squares: list[str], variance: NDArray[np.float64], noise: str
 ) -> str:
     """The same where all cells of a plane vary alike: one sum of squares per tile serves all of its columns."""
-    tiles, planes, pixels_ = len(mapped.pulses) * mapped.tiles, len(mapped.planes), int(np.prod(mapped.pixels))
-    sums = writer.node("Reshape", [_tile_sums(writer, mapped, squares), writer.shape(tiles, 1, 1, pixels_)], "squares")
-    each = writer.constant("cell_variance", variance.astype(np.float32).reshape(1, planes, 1, 1))
-    deviation = writer.node("Sqrt", [writer.node("Mul", [sums, each], "variance")], "deviation")
-    drawn = writer.node("Reshape", [noise, writer.shape(tiles, planes, mapped.outputs, pixels_)], "drawn")
-    product = writer.node("Mul", [drawn, deviation], "plane_noise")
-    return writer.node("Reshape", [product, writer.shape(1, -1, *mapped.pixels)], "noise")
+    tiles, planes, pixels_ = len(mapped.pulses) * mapped.tiles, len(mapped.planes), mapped.pixels
+    sums = _tile_sums(writer, mapped, squares)
+    each = variance.astype(np.float32)
+    if planes > 1:
+        sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, 1, *pixels_)], "squares_by_plane")
+        each = each.reshape(1, planes, 1, 1, 1)
+    product = writer.node("Mul", [sums, writer.constant("cell_variance", each)], "variance")
+    deviation = writer.node("Sqrt", [product], "deviation")
+    if mapped.conversions == 1:
+        return writer.node("Mul", [noise, deviation], "noise")
+    by_tile = (tiles, mapped.outputs, *pixels_) if planes == 1 else (tiles, planes, mapped.outputs, *pixels_)
+    drawn = writer.node("Reshape", [noise, writer.shape(*by_tile)], "drawn")
+    product = writer.node("Mul", [drawn, deviation], "noise_by_tile")
+    return writer.node("Reshape", [product, writer.shape(1, -1, *pixels_)], "noise")
 
 
 def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> str:
-    """Sums over the rows of each tile, the same for all of its columns: [1, pulses · tiles, rows, columns]."""
-    held = mapped.tile_cells.astype(np.float32)
-    group = mapped.tiles if mapped.cuts_channels else 1
-    if group > 1:
-        held = np.ones((group, held.shape[1] // group, *held.shape[2:]), np.float32)
-    ones = writer.constant("rows", held)
+    """Sums over the rows of each tile, the same for all of its columns: [pulses · tiles, 1, rows, columns].
+
+    Tiles that cut channels are summed over these first, which leaves one channel to convolve.
+    """
+    tiles, kernel = mapped.tiles, mapped.tile_cells.shape[2:]
+    by_channel = mapped.cuts_channels
+    held = np.ones((1, 1, *kernel)) if by_channel else mapped.tile_cells
+    ones = writer.constant("rows", held.astype(np.float32))
     streams = []
     for p, (square, pulse) in enumerate(zip(squares, mapped.pulses, strict=True)):
-        zeros = np.array(mapped.rows, np.float32) * np.float32(pulse.of_code(mapped.zero_point) ** 2)
+        if by_channel:
+            if tiles > 1:
+                square = writer.node("Reshape", [square, writer.shape(tiles, -1, *map_size(mapped))], f"tile_inputs{p}")
+            axis = writer.constant("channels", np.array([1], np.int64))
+            square = writer.node("ReduceSum", [square, axis], f"channel_squares{p}")
+        zeros = np.array(mapped.rows[: len(held)], np.float32) * np.float32(pulse.of_code(mapped.zero_point) ** 2)
         inputs = [square, ones, writer.constant(f"rows_zero{p}", zeros)]
-        streams.append(writer.node("Conv", inputs, f"tile_squares{p}", group=group, **conv_attributes(mapped)))
-    return joined(writer, streams, "tile_squares")
+        sums = writer.node("Conv", inputs, f"tile_squares{p}", **conv_attributes(mapped))
+        if not by_channel:
+            sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, *mapped.pixels)], f"squares_by_tile{p}")
+        streams.append(sums)
+    return writer.node("Concat", streams, "tile_squares", axis=0) if len(streams) > 1 else streams[0]
 
 
 def _columns(
@@ -170,7 +187,15 @@ def _converted(writer: LayerWriter, mapped: MappedLayer, current: str, converter
     )
     equal = bool((gains == gains.flat[0]).all())
     gain = writer.constant("gain", gains.flat[0]) if equal else _channels(writer, "gain", gains)
-    rounded = writer.node("Round", [writer.node("Mul", [current, gain], "scaled")], "rounded")
+    # Costs nothing within the convolution before it, and keeps ONNX Runtime from multiplying gains into its weights,
+    # whose sums would no longer be exact.
+    least = writer.constant("least_current", np.float32(2 * converter.lowest) / gains.min())
+    most = writer.constant("most_current", np.float32(2 * (converter.highest + 1)) / gains.min())
+    scaled = writer.node("Mul", [writer.node("Clip", [current, least, most], "within_reach"), gain], "scaled")
+    if converter.bits <= 8:
+        one, middle = writer.constant("one", np.float32(1)), writer.constant("middle", np.uint8(CODE_ZERO))
+        return held(writer, writer.node("QuantizeLinear", [scaled, one, middle], "codes"), converter)
+    rounded = writer.node("Round", [scaled], "rounded")
     lowest = writer.constant("lowest", np.float32(converter.lowest))
     highest = writer.constant("highest", np.float32(converter.highest))
     return writer.node("Clip", [rounded, lowest, highest], "codes")
