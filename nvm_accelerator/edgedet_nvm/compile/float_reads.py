@@ -74,7 +74,7 @@ def _dropped(
     writer: LayerWriter,
     plan: LayerPlan,
     word_lines: _WordLines,
-    cells: NDArray[np.float64],
+    cells: NDArray[np.float32],
     k: NDArray[np.float32],
     label: str,
 ) -> str:
@@ -152,14 +152,14 @@ def _columns(
     writer: LayerWriter,
     mapped: MappedLayer,
     values: list[str],
-    cells: NDArray[np.float64],
+    cells: NDArray[np.float32] | NDArray[np.float64],
     bias: NDArray[np.float64],
     label: str,
 ) -> str:
     """``Σ_r x_r·g_r + bias`` of every column; `bias` [pulses, tiles, planes, outputs]."""
     blocks = blocks_of(mapped, most_parts=1)
     weights = [
-        writer.constant(f"{label}_cells{index}", block.astype(np.float32))
+        writer.constant(f"{label}_cells{index}", block.astype(np.float32, copy=False))
         for index, block in enumerate(blocks.arranged(cells))
     ]
     streams = []
