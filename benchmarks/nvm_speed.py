@@ -13,7 +13,7 @@ import itertools
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -32,6 +32,7 @@ from edgedet_compression.sources import data_folder
 from edgedet_evaluation.intervals import Estimate
 from edgedet_evaluation.paired_timing import System, ratio, take_turns
 from edgedet_nvm.backend import NvmBackend
+from edgedet_nvm.chip_series import ChipSeries
 from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.inputs import Drive
@@ -39,10 +40,10 @@ from edgedet_nvm.device.preset import AdcCircuit, Preset, Tile, load_preset
 from edgedet_nvm.device.programming import Programming
 from edgedet_nvm.device.slices import Slices
 from edgedet_nvm.device.spread import RelativeSpread
-from edgedet_nvm.sidecar import compile_package
+from edgedet_nvm.sidecar import Sidecar, compile_package
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from edgedet_runtime.chain import Chain, prepare_chain
+from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Provenance
 from edgedet_runtime.package import Package, load_package
@@ -56,7 +57,7 @@ from demo.processes import ROOT
 _PHOTO = ROOT / "samples" / "photos" / "000000365655.jpg"
 _FLOAT, _DIGITAL = "fp32", "int8 digital"
 _ADC, _UNIFORM, _GENERAL, _CHIPS = "ADC only", "uniform read noise", "general read noise", "programming error"
-_PHOTOS_PER_CHIP, _CHIPS_BUILT = 100, 3
+_PHOTOS_PER_CHIP, _CHIPS_BUILT = 100, 5
 _WARM_UP = 2
 _CONVOLUTIONS: tuple[int | str, ...] = (
     64, 64, "M", 128, 128, "M", 256, 256, 256, "M", 512, 512, 512, "M", 512, 512, 512, "M"
@@ -141,10 +142,9 @@ def presets() -> dict[str, Preset]:
     }
 
 
-def compiled(package: Package, preset: Preset, codes: Tensor) -> Callable[[int], Chain]:
-    """What prepares chip number n, from the package in memory to a session that runs."""
-    sidecar = compile_package(package, preset, preset.name, 0, "channels", "mse", [codes])
-    return lambda seed: prepare_chain(package, NvmBackend(sidecar, Chip(preset, seed)), whole=True)
+def on_arrays(package: Package, preset: Preset, codes: Tensor) -> Sidecar:
+    """The package compiled for a preset, calibrated on one photo."""
+    return compile_package(package, preset, preset.name, 0, "channels", "mse", [codes])
 
 
 def measure(subject: Subject, rounds: int) -> dict[str, Any]:
@@ -152,14 +152,18 @@ def measure(subject: Subject, rounds: int) -> dict[str, Any]:
     package = subject.package
     codes, _ = to_input(decode_photo(_PHOTO.read_bytes()), package.manifest.input)
     values = subject.network.prepare(codes)
-    chips = {name: compiled(package, preset, codes) for name, preset in presets().items()}
     chains = {_DIGITAL: prepare_chain(package, OnnxRuntimeBackend(), whole=True)}
-    chains |= {name: make(0) for name, make in chips.items()}
+    for name, preset in presets().items():
+        backend = NvmBackend(on_arrays(package, preset, codes), Chip(preset, 0))
+        chains[name] = prepare_chain(package, backend, whole=True)
+    erring = presets()[_CHIPS]
+    series = ChipSeries(package, on_arrays(package, erring, codes))
+    chains[_CHIPS] = series.chain(Chip(erring, 0))
     systems: dict[str, System] = {_FLOAT: lambda: subject.network.run(values)}
     systems |= {name: (lambda chain=chain: chain.run_input(codes)) for name, chain in chains.items()}  # type: ignore[misc]
     times = take_turns(systems, rounds, _WARM_UP)
     seeds = itertools.count(1)
-    building: dict[str, System] = {_FLOAT: systems[_FLOAT], "a chip": lambda: chips[_CHIPS](next(seeds))}
+    building: dict[str, System] = {_FLOAT: systems[_FLOAT], "a chip": lambda: series.chain(Chip(erring, next(seeds)))}
     built = take_turns(building, _CHIPS_BUILT, warm_up=1)
     per_chip = ratio(built["a chip"], built[_FLOAT])
     ratios = {name: ratio(times[name], times[_FLOAT]) for name in chains}

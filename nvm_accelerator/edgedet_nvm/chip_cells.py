@@ -49,9 +49,8 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
         cells = {sign: _after_wires(mapped, levels, chip, blocks, grid) for sign, levels in cells.items()}
         return LayerCells(cells["+"], cells.get("-"), noise)
     lost = _drop(mapped, cells["+"], chip)
-    return LayerCells(
-        cells["+"], cells.get("-"), noise, (lost, _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(lost))
-    )
+    lost_by_partner = _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(lost)
+    return LayerCells(cells["+"], cells.get("-"), noise, (lost, lost_by_partner))
 
 
 def _grid_bits(mapped: MappedLayer) -> int | None:

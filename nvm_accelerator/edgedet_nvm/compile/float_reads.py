@@ -10,6 +10,8 @@ from edgedet_nvm.compile.writer import LayerWriter
 from edgedet_nvm.converter import Converter
 from edgedet_nvm.mapping import MappedLayer
 
+_CURRENT = "current"
+
 
 def float_reads(writer: LayerWriter, plan: LayerPlan, noise: str | None) -> str:
     """Write the reads of a layer: codes, or levels without a converter, [1, conversions · outputs, rows, columns].
@@ -54,20 +56,35 @@ class _WordLines:
         return result
 
 
-def _currents(writer: LayerWriter, plan: LayerPlan, word_lines: _WordLines) -> str:
-    """Levels from each column's reference: its nominal zero-point current plus the converter's offset."""
-    mapped, cells = plan.mapped, plan.cells
-    reference = mapped.zero_currents(mapped.planes)
+def cell_constants(plan: LayerPlan) -> dict[str, NDArray[np.float32]]:
+    """The constants, by name, that hold a layer's cells where wires take nothing: what differs from chip to chip."""
+    found = _column_constants(plan.mapped, plan.cells.difference, _bias(plan), _CURRENT)
+    return {f"{plan.mapped.name}:{name}": values for name, values in found.items()}
+
+
+def _bias(plan: LayerPlan) -> NDArray[np.float64]:
+    """What the cells take at the zero points, from the reference."""
+    return plan.mapped.zero_currents(plan.cells.difference) - _reference(plan)
+
+
+def _reference(plan: LayerPlan) -> NDArray[np.float64]:
+    """Of every column: its nominal zero-point current plus the converter's offset."""
+    reference = plan.mapped.zero_currents(plan.mapped.planes)
     if plan.converter is not None:
         reference = reference + plan.converter.offsets[:, None, :, None]
+    return reference
+
+
+def _currents(writer: LayerWriter, plan: LayerPlan, word_lines: _WordLines) -> str:
+    """Levels from each column's reference."""
+    mapped, cells = plan.mapped, plan.cells
     if cells.drop is None:
-        bias = mapped.zero_currents(cells.difference) - reference
-        return _columns(writer, mapped, word_lines.values, cells.difference, bias, "current")
+        return _columns(writer, mapped, word_lines.values, cells.difference, _bias(plan), _CURRENT)
     positive = _dropped(writer, plan, word_lines, cells.positive, cells.drop[0], "positive")
     if cells.negative is not None:
         negative = _dropped(writer, plan, word_lines, cells.negative, cells.drop[1], "negative")
         positive = writer.node("Sub", [positive, negative], "pair")
-    return writer.node("Sub", [positive, _channels(writer, "reference", reference)], "current")
+    return writer.node("Sub", [positive, _channels(writer, "reference", _reference(plan))], _CURRENT)
 
 
 def _dropped(
@@ -134,13 +151,14 @@ def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> 
     ones = writer.constant("rows", held.astype(np.float32))
     streams = []
     for p, (square, pulse) in enumerate(zip(squares, mapped.pulses, strict=True)):
+        source = square
+        if tiles > 1 and by_channel:
+            source = writer.node("Reshape", [source, writer.shape(tiles, -1, *map_size(mapped))], f"tile_inputs{p}")
         if by_channel:
-            if tiles > 1:
-                square = writer.node("Reshape", [square, writer.shape(tiles, -1, *map_size(mapped))], f"tile_inputs{p}")
             axis = writer.constant("channels", np.array([1], np.int64))
-            square = writer.node("ReduceSum", [square, axis], f"channel_squares{p}")
+            source = writer.node("ReduceSum", [source, axis], f"channel_squares{p}")
         zeros = np.array(mapped.rows[: len(held)], np.float32) * np.float32(pulse.of_code(mapped.zero_point) ** 2)
-        inputs = [square, ones, writer.constant(f"rows_zero{p}", zeros)]
+        inputs = [source, ones, writer.constant(f"rows_zero{p}", zeros)]
         sums = writer.node("Conv", inputs, f"tile_squares{p}", **conv_attributes(mapped))
         if not by_channel:
             sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, *mapped.pixels)], f"squares_by_tile{p}")
@@ -158,20 +176,34 @@ def _columns(
 ) -> str:
     """``Σ_r x_r·g_r + bias`` of every column; `bias` [pulses, tiles, planes, outputs]."""
     blocks = blocks_of(mapped, most_parts=1)
-    weights = [
-        writer.constant(f"{label}_cells{index}", block.astype(np.float32, copy=False))
-        for index, block in enumerate(blocks.arranged(cells))
-    ]
+    constants = {
+        name: writer.constant(name, numbers) for name, numbers in _column_constants(mapped, cells, bias, label).items()
+    }
     streams = []
     for p, value in enumerate(values):
-        sources = parts(writer, blocks, value, f"{label}{p}")
-        for index, (source, weight, zero) in enumerate(zip(sources, weights, blocks.per_column(bias[p]), strict=True)):
-            inputs = [source, weight]
-            if zero.any():
-                inputs.append(writer.constant(f"{label}_zero{p}_{index}", zero.astype(np.float32)))
+        for index, source in enumerate(parts(writer, blocks, value, f"{label}{p}")):
+            inputs = [source, constants[f"{label}_cells{index}"]]
+            if (zero := f"{label}_zero{p}_{index}") in constants:
+                inputs.append(constants[zero])
             name = f"{label}{p}_{index}"
             streams.append(writer.node("Conv", inputs, name, group=blocks.group, **conv_attributes(mapped)))
     return joined(writer, streams, label)
+
+
+def _column_constants(
+    mapped: MappedLayer, cells: NDArray[np.float32] | NDArray[np.float64], bias: NDArray[np.float64], label: str
+) -> dict[str, NDArray[np.float32]]:
+    """Weights and biases of the columns' convolutions."""
+    blocks = blocks_of(mapped, most_parts=1)
+    found = {
+        f"{label}_cells{index}": block.astype(np.float32, copy=False)
+        for index, block in enumerate(blocks.arranged(cells))
+    }
+    for p, zeros in enumerate(bias):
+        for index, zero in enumerate(blocks.per_column(zeros)):
+            if zero.any():
+                found[f"{label}_zero{p}_{index}"] = zero.astype(np.float32)
+    return found
 
 
 def _squared_zeros(mapped: MappedLayer, variance: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -51,6 +51,7 @@ def joined(writer: LayerWriter, streams: list[str], name: str) -> str:
         return writer.node("Concat", streams, name, axis=1)
     return writer.rename_last(f"{writer.layer}:{name}")
 
+
 def held(writer: LayerWriter, codes: str, converter: Converter) -> str:
     """Saturation below 8 bits, in native uint8."""
     if converter.bits == 8:

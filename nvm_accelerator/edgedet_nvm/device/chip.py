@@ -134,7 +134,9 @@ class Chip:
         cell = self.preset.cell
         return cell.level_na(top or cell.level_count - 1) * _AMPERE_PER_NA / cell.read_v
 
-    def _current_na(self, target_na: NDArray[np.float64], draws: Mapping[str, np.random.Generator]) -> NDArray[np.float64]:
+    def _current_na(
+        self, target_na: NDArray[np.float64], draws: Mapping[str, np.random.Generator]
+    ) -> NDArray[np.float64]:
         preset, cell = self.preset, self.preset.cell
         programming, transistor = preset.programming, preset.transistor
         current_na = programmed(target_na, cell, programming, draws["programming"])

@@ -5,6 +5,7 @@ as exact draws; |z| ends at 4.3, the spread is 1 and the kurtosis 2.999.
 """
 
 import hashlib
+import math
 from functools import cache
 from typing import Any
 
@@ -30,7 +31,7 @@ class KeyDigest(ISeedSequence):
 
 def normal_draws(bits: np.random.BitGenerator, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Standard normal numbers, four of every 64-bit word."""
-    count = int(np.prod(shape))
+    count = math.prod(shape)
     words = bits.random_raw((count + 3) // 4).view(np.uint16)[:count]
     numbers: NDArray[np.float32] = np.take(_quantiles(), words, mode="wrap").reshape(shape)
     return numbers
