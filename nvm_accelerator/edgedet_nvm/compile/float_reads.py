@@ -37,11 +37,16 @@ class _WordLines:
         source = pixels(writer, mapped)
         self.codes = [pulse_codes(writer, mapped, source, pulse) for pulse in mapped.pulses]
         self.zeros = [pulse.of_code(mapped.zero_point) for pulse in mapped.pulses]
-        one = writer.constant("one", np.float32(1))
         self.values = [
-            writer.node("DequantizeLinear", [codes, one, writer.constant(f"zero{zero}", np.uint8(zero))], f"value{p}")
-            for p, (codes, zero) in enumerate(zip(self.codes, self.zeros, strict=True))
+            self._value(p, codes, zero) for p, (codes, zero) in enumerate(zip(self.codes, self.zeros, strict=True))
         ]
+
+    def _value(self, p: int, codes: str, zero: int) -> str:
+        writer = self.writer
+        if not zero:
+            return writer.node("Cast", [codes], f"value{p}", to=1)
+        one, shown = writer.constant("one", np.float32(1)), writer.constant(f"zero{zero}", np.uint8(zero))
+        return writer.node("DequantizeLinear", [codes, one, shown], f"value{p}")
 
     def squares(self) -> list[str]:
         """``x² - z²``, so that a convolution's zero padding stands for word lines at the zero point."""
