@@ -56,12 +56,9 @@ from demo.processes import ROOT
 
 _PHOTO = ROOT / "samples" / "photos" / "000000365655.jpg"
 _FLOAT, _DIGITAL = "fp32", "int8 digital"
-ADC_ONLY, UNIFORM_NOISE, GENERAL_NOISE, PROGRAMMING_ERROR = (
-    "ADC only",
-    "uniform read noise",
-    "general read noise",
-    "programming error",
-)
+ADC_ONLY, PROGRAMMING_ERROR = "ADC only", "programming error"
+UNIFORM_NOISE, GENERAL_NOISE = "uniform read noise", "general read noise"
+_NOR = "nor-flash-65nm"
 _PHOTOS_PER_CHIP, _CHIPS_BUILT = 100, 5
 _WARM_UP = 2
 _CONVOLUTIONS: tuple[int | str, ...] = (
