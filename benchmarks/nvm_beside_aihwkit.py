@@ -110,7 +110,7 @@ def _in_its_environment(interpreter: Path, photos: list[np.ndarray]) -> Iterator
     model = known_model(_NETWORK).load(data_folder(None)).model
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "network.npz"
-        weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        weights: dict[str, Any] = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
         np.savez(file, nodes=json.dumps(_nodes(model)), photos=np.stack(photos), **weights)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         with subprocess.Popen(

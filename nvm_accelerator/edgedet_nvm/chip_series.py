@@ -12,7 +12,7 @@ from edgedet_nvm.chip_plans import chip_plans
 from edgedet_nvm.compile import CompiledNetwork, compile_network
 from edgedet_nvm.compile.float_reads import cell_constants
 from edgedet_nvm.device.chip import Chip
-from edgedet_nvm.device.noise import Spread
+from edgedet_nvm.device.spread import Spread
 from edgedet_nvm.rewritable_session import RewritableSession
 from edgedet_nvm.sidecar import Sidecar
 

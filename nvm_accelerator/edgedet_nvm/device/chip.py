@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edgedet_nvm.device.environment import CornerName, apparent_na
 from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance
 from edgedet_nvm.device.noise import read_sigma, uniform_sigma
-from edgedet_nvm.device.normal_draws import KeyDigest
+from edgedet_nvm.device.normal_draws import keyed_bits
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.device.programming import programmed, with_stuck_cells
 from edgedet_nvm.device.retention import aged
@@ -152,7 +152,7 @@ class Chip:
     def _generators(self, key: str) -> dict[str, np.random.Generator]:
         """Random numbers of the effects on the cells that `key` names: effects do not shift each other's draws."""
         return {
-            effect: np.random.Generator(np.random.SFC64(KeyDigest(f"{self.seed}|{effect}|{key}".encode())))
+            effect: np.random.Generator(keyed_bits(f"{self.seed}|{effect}|{key}".encode()))
             for effect in ("programming", "stuck", "retention")
         }
 
