@@ -49,6 +49,7 @@ bench: $(VENV)/.dev ## every benchmark; writes JSON and tables to benchmarks/res
 	$(BIN)/python -m benchmarks.model_speed
 	$(BIN)/python -m benchmarks.http_overhead
 	$(BIN)/python -m benchmarks.overload
+	$(BIN)/python -m benchmarks.nvm_speed
 
 proto: $(VENV)/.dev ## generate the gRPC stubs from proto/edgedet_proto/inference.proto
 	PATH="$(abspath $(BIN)):$$PATH" sh proto/generate.sh

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-_PROCESSORS = {"avx512-vnni": "AVX-512 VNNI", "avx2": "AVX2"}
+PROCESSORS = {"avx512-vnni": "AVX-512 VNNI", "avx2": "AVX2"}
 BEGIN, END = "<!-- figures: python docs/generate.py -->", "<!-- end of figures -->"
 
 
@@ -36,8 +36,8 @@ def _table() -> str:
             "|---|---|---|",
             *(f"| {what} | {figure} | `{by}` |" for what, figure, by in accuracy),
             "",
-            f"| speed | {' | '.join(_PROCESSORS.values())} | command |",
-            f"|---|{'---|' * len(_PROCESSORS)}---|",
+            f"| speed | {' | '.join(PROCESSORS.values())} | command |",
+            f"|---|{'---|' * len(PROCESSORS)}---|",
             *(f"| {what} | {' | '.join(figures)} | `{by}` |" for what, figures, by in speed),
             "",
             "Each column: two cores of one AMD EPYC machine, named by the instructions that its int8 kernels use.",
@@ -49,7 +49,7 @@ def _beside(
     name: str, rows: Callable[[dict[str, Any]], list[tuple[str, str, str]]]
 ) -> list[tuple[str, list[str], str]]:
     """The rows of a benchmark, with a figure of every processor."""
-    found = [rows(_result(name, processor)) for processor in _PROCESSORS]
+    found = [rows(_result(name, processor)) for processor in PROCESSORS]
     return [(row[0][0], [figure for _, figure, _ in row], row[0][2]) for row in zip(*found, strict=True)]
 
 

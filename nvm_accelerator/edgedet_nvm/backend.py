@@ -53,19 +53,15 @@ class NvmBackend:
         Raises:
             GraphUnsupported: a layer that the sidecar knows no range for, or that ONNX Runtime cannot load.
         """
-        layers = self._mapped(segment)
+        layers = segment_layers(segment, self._sidecar)
         compiled = self._compiled(segment, layers)
         counters = None
         if self.hardware.has_costs:
             counters = [LayerCounter.of(mapped, self._chip.preset) for mapped in layers]
         seen = _seen_codes(segment, counters or ())
-        noise = tuple(
-            TensorSpec(name=noise_name(layer), shape=shape, dtype="float32") for layer, shape in compiled.noise.items()
-        )
         watched = replace(
-            segment,
+            with_noise_inputs(segment, compiled),
             model=exposed(compiled.model, dict.fromkeys((spec.name for spec in seen), TensorProto.UINT8)),
-            inputs=(*segment.inputs, *noise),
             outputs=(*segment.outputs, *seen),
         )
         session = OnnxRuntimeBackend().prepare(watched)
@@ -74,16 +70,26 @@ class NvmBackend:
 
     def compile(self, segment: Segment) -> CompiledNetwork:
         """The segment's graph for this chip."""
-        return self._compiled(segment, self._mapped(segment))
-
-    def _mapped(self, segment: Segment) -> tuple[MappedLayer, ...]:
-        graph = read_quantized_graph(segment.model)
-        if not any(layer.op in WITH_WEIGHTS for layer in graph.layers):
-            return ()
-        return map_network(graph, self._sidecar.arrays).layers
+        return self._compiled(segment, segment_layers(segment, self._sidecar))
 
     def _compiled(self, segment: Segment, layers: Sequence[MappedLayer]) -> CompiledNetwork:
         return compile_network(segment.model, chip_plans(layers, self._sidecar, self._chip))
+
+
+def segment_layers(segment: Segment, sidecar: Sidecar) -> tuple[MappedLayer, ...]:
+    """The segment's layers on arrays, the same for all chips."""
+    graph = read_quantized_graph(segment.model)
+    if not any(layer.op in WITH_WEIGHTS for layer in graph.layers):
+        return ()
+    return map_network(graph, sidecar.arrays).layers
+
+
+def with_noise_inputs(segment: Segment, compiled: CompiledNetwork) -> Segment:
+    """The compiled segment, which takes normal numbers behind its own inputs."""
+    noise = (
+        TensorSpec(name=noise_name(layer), shape=shape, dtype="float32") for layer, shape in compiled.noise.items()
+    )
+    return replace(segment, model=compiled.model, inputs=(*segment.inputs, *noise))
 
 
 class NvmRunner:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet_nvm.cells import LayerCells, target_cells
-from edgedet_nvm.device.chip import Chip, exact_grid_bits
+from edgedet_nvm.cells import LayerCells, target_cells, target_levels
+from edgedet_nvm.device.chip import Chip, exact_grid_bits, on_grid
 from edgedet_nvm.mapping import MappedLayer
 
 # A grid coarser than 1/32 level would add to the programming error.
@@ -25,16 +25,16 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
             inputs, so that a pair stays one signed weight. None: what they take follows each photo's codes, at the cost
             of reading G⁺ and G⁻ apart.
     """
-    target = target_cells(mapped)
     if chip.is_ideal:
-        return target
+        return target_cells(mapped)
     tops = mapped.slicing.highest_levels
-    signs = {"+": target.positive} | ({} if target.negative is None else {"-": target.negative})
+    positive, negative = target_levels(mapped)
+    signs = {"+": positive} | ({} if negative is None else {"-": negative})
     grid = _grid_bits(mapped)
     cells = {
         sign: np.stack(
             [
-                chip.effective_levels(plane.astype(np.int64), f"{mapped.name}|{index}|{sign}", top, grid)
+                chip.effective_levels(plane, f"{mapped.name}|{index}|{sign}", top, grid)
                 for index, (plane, top) in enumerate(zip(levels, tops, strict=True))
             ]
         )
@@ -48,9 +48,9 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
     if blocks is not None:
         cells = {sign: _after_wires(mapped, levels, chip, blocks, grid) for sign, levels in cells.items()}
         return LayerCells(cells["+"], cells.get("-"), noise)
-    positive = _drop(mapped, cells["+"], chip)
-    negative = _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(positive)
-    return LayerCells(cells["+"], cells.get("-"), noise, (positive, negative))
+    lost = _drop(mapped, cells["+"], chip)
+    lost_by_partner = _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(lost)
+    return LayerCells(cells["+"], cells.get("-"), noise, (lost, lost_by_partner))
 
 
 def _grid_bits(mapped: MappedLayer) -> int | None:
@@ -63,23 +63,23 @@ def _grid_bits(mapped: MappedLayer) -> int | None:
     return None if bits < _COARSEST_GRID_BITS else min(bits, _FINEST_GRID_BITS)
 
 
-def _read_variance(cells: dict[str, NDArray[np.float64]], tops: tuple[int, ...], chip: Chip) -> NDArray[np.float64]:
+def _read_variance(cells: dict[str, NDArray[np.float32]], tops: tuple[int, ...], chip: Chip) -> NDArray[np.float64]:
     """Of a weight's cells together: per plane where all cells vary alike, else per weight."""
     uniform = [chip.uniform_sigma(top) for top in tops]
     if all(sigma is not None for sigma in uniform):
         return len(cells) * np.array(uniform, np.float64) ** 2
     planes = [
-        sum((chip.read_sigma(levels[index], top) ** 2 for levels in cells.values()), np.zeros(1))
+        sum((chip.read_sigma(levels[index].astype(np.float64), top) ** 2 for levels in cells.values()), np.zeros(1))
         for index, top in enumerate(tops)
     ]
     return np.stack(planes)
 
 
-def _drop(mapped: MappedLayer, cells: NDArray[np.float64], chip: Chip) -> NDArray[np.float32]:
+def _drop(mapped: MappedLayer, cells: NDArray[np.float32], chip: Chip) -> NDArray[np.float32]:
     """k of ``I / (1 + k·I)`` of every column [tiles, planes, outputs], I in levels times input codes."""
     highest = max((1 << pulse.bits) - 1 for pulse in mapped.pulses)
     tops = mapped.slicing.highest_levels
-    by_row = cells.reshape(*cells.shape[:2], -1)
+    by_row = cells.astype(np.float64).reshape(*cells.shape[:2], -1)
     found = np.empty((mapped.tiles, *cells.shape[:2]), np.float32)
     for tile, held in enumerate(mapped.tile_cells.reshape(mapped.tiles, -1)):
         for plane, top in enumerate(tops):
@@ -111,10 +111,10 @@ def _wired_blocks(
 
 
 def _after_wires(
-    mapped: MappedLayer, levels: NDArray[np.float64], chip: Chip, blocks: list[_WiredBlock], grid: int | None
-) -> NDArray[np.float64]:
+    mapped: MappedLayer, levels: NDArray[np.float32], chip: Chip, blocks: list[_WiredBlock], grid: int | None
+) -> NDArray[np.float32]:
     """Levels behind the wires, back on the grid on which float32 sums are exact."""
-    left = levels.copy()
+    left = levels.astype(np.float64)
     by_row = left.reshape(*left.shape[:2], -1)
     for held in mapped.tile_cells.reshape(mapped.tiles, -1):
         rows = np.flatnonzero(held)
@@ -122,4 +122,4 @@ def _after_wires(
             for block in blocks:
                 place = (plane, block.outputs[:, None], rows[None])
                 by_row[place] = chip.after_wires(by_row[place].T, block.mean_inputs[rows], top).T
-    return left if grid is None else np.rint(np.ldexp(left, grid)) * 0.5**grid
+    return (left if grid is None else on_grid(left, grid)).astype(np.float32)

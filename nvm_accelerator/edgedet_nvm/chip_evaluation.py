@@ -8,9 +8,8 @@ from itertools import islice
 
 from edgedet_evaluation.answering import Answerer
 from edgedet_runtime.answer import Answer, Finisher
-from edgedet_runtime.backend import RegisteredBackend
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
-from edgedet_runtime.chain import prepare_chain
+from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.package import SIDECAR, Package
 from edgedet_runtime.segments import load_network
@@ -41,8 +40,10 @@ def evaluate_chip(
     package: Package, sidecar: Sidecar, chip: Chip, photos: EvaluationSet, advance: Advance, threads: int = 1
 ) -> ChipEvaluation:
     """Measure both networks; `advance` is called twice for every photo."""
-    digital = list(answers(package, OnnxRuntimeBackend(), photos, advance, threads))
-    on_chip = list(answers(package, NvmBackend(sidecar, chip), photos, advance, threads))
+    digital, on_chip = (
+        list(answers(package, prepare_chain(package, backend, whole=True), photos, advance, threads))
+        for backend in (OnnxRuntimeBackend(), NvmBackend(sidecar, chip))
+    )
     some = list(islice(photos.photos(), _SATURATION_PHOTOS))
     inputs = (to_input(photo, package.manifest.input)[0] for photo in some)
     network = load_network(package.path("model.onnx"))
@@ -50,13 +51,13 @@ def evaluate_chip(
 
 
 def answers(
-    package: Package, backend: RegisteredBackend, photos: EvaluationSet, advance: Advance, threads: int = 1
+    package: Package, chain: Chain, photos: EvaluationSet, advance: Advance, threads: int = 1
 ) -> Iterator[Answer]:
-    """A package's answers on a backend, in the order of the photos; they do not depend on `threads`.
+    """A package's answers on a prepared chain, in the order of the photos; they do not depend on `threads`.
 
     Photos are not run in batches: a batch of 16 takes as long per photo as one alone does.
     """
-    answerer = Answerer(prepare_chain(package, backend, whole=True), Finisher.load(package))
+    answerer = Answerer(chain, Finisher.load(package))
     waiting = iter(photos.photos())
     # Block by block: an interrupt waits for few photos, and few are in memory.
     with ThreadPoolExecutor(threads) as pool:

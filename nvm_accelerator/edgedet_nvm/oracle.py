@@ -112,7 +112,9 @@ def _variances(plan: LayerPlan, taps: NDArray[np.float64]) -> Reads:
     return squares * variance.astype(np.float32)[:, None, None]
 
 
-def _column_sums(mapped: MappedLayer, cells: NDArray[np.float64], taps: NDArray[np.float64]) -> NDArray[np.float64]:
+def _column_sums(
+    mapped: MappedLayer, cells: NDArray[np.float32] | NDArray[np.float64], taps: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """``Σ_r x_r·g_r`` over the rows of each tile [pulses, tiles, planes, outputs, pixels]."""
     planes, outputs = cells.shape[:2]
     columns = cells.reshape(planes, mapped.group, outputs // mapped.group, -1)

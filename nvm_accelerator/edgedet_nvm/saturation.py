@@ -35,9 +35,9 @@ def saturated_shares(
     converters = {name: plan.converter for name, plan in plans.items() if plan.converter is not None}
     if not converters:
         return {}
-    # Both forms convert alike; the float one shows the codes before they are clipped.
+    # Both forms convert alike; the float one shows what a converter rounds and clips.
     compiled = compile_float(model, plans)
-    names = {f"{layer}:rounded": TensorProto.FLOAT for layer in converters}
+    names = {f"{layer}:scaled": TensorProto.FLOAT for layer in converters}
     probe = exposed(compiled.model, names).SerializeToString()
     session = ort.InferenceSession(probe, session_options(), providers=["CPUExecutionProvider"])
     clipped, seen = dict.fromkeys(converters, 0), dict.fromkeys(converters, 0)
@@ -45,7 +45,8 @@ def saturated_shares(
         key = hashlib.blake2b(np.ascontiguousarray(codes).tobytes(), digest_size=16).digest()
         noise = network_noise(key, chip.seed, compiled.noise)
         feeds = {model.graph.input[0].name: codes} | {noise_name(name): values for name, values in noise.items()}
-        for (name, converter), rounded in zip(converters.items(), session.run(list(names), feeds), strict=True):
+        for (name, converter), scaled in zip(converters.items(), session.run(list(names), feeds), strict=True):
+            rounded = np.rint(scaled)
             clipped[name] += int(np.count_nonzero((rounded < converter.lowest) | (rounded > converter.highest)))
             seen[name] += rounded.size
     return {name: clipped[name] / seen[name] for name in converters}

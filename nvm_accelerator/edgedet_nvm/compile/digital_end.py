@@ -3,7 +3,7 @@
 import numpy as np
 from edgedet_runtime.quantized_graph import LARGEST_CODE
 
-from edgedet_nvm.compile.int8_reads import CODE_ZERO
+from edgedet_nvm.compile.reads import CODE_ZERO
 from edgedet_nvm.compile.writer import LayerWriter
 from edgedet_nvm.mapping import MappedLayer
 from edgedet_nvm.shift_add import ShiftAdd

@@ -4,12 +4,10 @@ import numpy as np
 
 from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.compile.blocks import blocks_of, conv_attributes
-from edgedet_nvm.compile.reads import joined, parts, pixels, pulse_codes
+from edgedet_nvm.compile.reads import CODE_ZERO, held, joined, parts, pixels, pulse_codes
 from edgedet_nvm.compile.writer import LayerWriter
 from edgedet_nvm.converter import Converter
 
-CODE_ZERO = 128
-"""The uint8 that stands for converter code 0."""
 # Measured: a grouped QLinearConv is slower than separate ones up to about eight groups.
 _MOST_PARTS = 8
 
@@ -39,13 +37,4 @@ def int8_reads(writer: LayerWriter, plan: LayerPlan, converter: Converter) -> st
             bias = writer.constant(f"{name}_offset", offset.astype(np.int32))
             inputs = [values[block], one, zero, weights[block], scale, unit, step, middle, bias]
             streams.append(writer.node("QLinearConv", inputs, name, group=blocks.group, **conv_attributes(mapped)))
-    return _held(writer, joined(writer, streams, "codes"), converter)
-
-
-def _held(writer: LayerWriter, codes: str, converter: Converter) -> str:
-    """Saturation below 8 bits, in native uint8."""
-    if converter.bits == 8:
-        return codes
-    highest = writer.constant("highest", np.uint8(CODE_ZERO + converter.highest))
-    lowest = writer.constant("lowest", np.uint8(CODE_ZERO + converter.lowest))
-    return writer.node("Max", [writer.node("Min", [codes, highest], "at_most"), lowest], "held")
+    return held(writer, joined(writer, streams, "codes"), converter)

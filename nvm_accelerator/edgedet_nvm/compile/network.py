@@ -99,14 +99,14 @@ def _written(plan: LayerPlan, form: Form) -> LayerWriter:
     writer = LayerWriter(mapped.name)
     digital = shift_add(mapped, plan.converter)
     if form == "int8" and plan.converter is not None:
-        codes = int8_reads(writer, plan, plan.converter)
-        if digital.fits_int8 and not output.is_float:
-            int8_end(writer, mapped, digital, codes, output.name)
-            return writer
-        levels = codes_as_float(writer, codes)
+        levels = int8_reads(writer, plan, plan.converter)
     else:
-        noise = noise_name(mapped.name) if plan.cells.read_variance is not None else None
-        levels = float_reads(writer, plan, noise)
+        levels = float_reads(writer, plan, noise_name(mapped.name) if plan.cells.read_variance is not None else None)
+    if plan.converter is not None and plan.converter.bits <= 8:
+        if digital.fits_int8 and not output.is_float:
+            int8_end(writer, mapped, digital, levels, output.name)
+            return writer
+        levels = codes_as_float(writer, levels)
     whole = plan.converter is not None or plan.is_digital
     float_end(writer, mapped, digital, levels, output.name, whole=whole)
     return writer

@@ -1,11 +1,15 @@
-"""What both forms of a layer share: the input as pulses on the word lines, split into the tiles' channels."""
+"""What both forms of a layer share: input codes as pulses, split into the tiles' channels, and converted codes."""
 
 import numpy as np
 
 from edgedet_nvm.compile.blocks import Blocks
 from edgedet_nvm.compile.writer import LayerWriter
+from edgedet_nvm.converter import Converter
 from edgedet_nvm.device.inputs import Pulse
 from edgedet_nvm.mapping import MappedLayer
+
+CODE_ZERO = 128
+"""The uint8 that stands for converter code 0."""
 
 
 def pixels(writer: LayerWriter, mapped: MappedLayer) -> str:
@@ -14,6 +18,12 @@ def pixels(writer: LayerWriter, mapped: MappedLayer) -> str:
     if len(source.shape) == 4:
         return source.name
     return writer.node("Reshape", [source.name, writer.shape(1, source.shape[1], 1, 1)], "pixel")
+
+
+def map_size(mapped: MappedLayer) -> tuple[int, int]:
+    """Rows and columns of the input map."""
+    shape = mapped.layer.inputs[0].shape
+    return (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
 
 
 def pulse_codes(writer: LayerWriter, mapped: MappedLayer, codes: str, pulse: Pulse) -> str:
@@ -40,3 +50,12 @@ def joined(writer: LayerWriter, streams: list[str], name: str) -> str:
     if len(streams) > 1:
         return writer.node("Concat", streams, name, axis=1)
     return writer.rename_last(f"{writer.layer}:{name}")
+
+
+def held(writer: LayerWriter, codes: str, converter: Converter) -> str:
+    """Saturation below 8 bits, in native uint8."""
+    if converter.bits == 8:
+        return codes
+    highest = writer.constant("highest", np.uint8(CODE_ZERO + converter.highest))
+    lowest = writer.constant("lowest", np.uint8(CODE_ZERO + converter.lowest))
+    return writer.node("Max", [writer.node("Min", [codes, highest], "at_most"), lowest], "held")

@@ -1,7 +1,7 @@
 """One chip of a preset: cells as that chip has them, the same for every photo, thread and order of questions."""
 
-import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgedet_nvm.device.environment import CornerName, apparent_na
 from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance
 from edgedet_nvm.device.noise import read_sigma, uniform_sigma
+from edgedet_nvm.device.normal_draws import keyed_bits
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.device.programming import programmed, with_stuck_cells
 from edgedet_nvm.device.retention import aged
@@ -18,6 +19,8 @@ from edgedet_nvm.errors import OutOfRange
 
 _AMPERE_PER_NA = 1e-9
 _REFERENCE_C = 25.0
+# So many that all steps from target to level find their numbers in the processor's cache.
+_CELLS_AT_ONCE = 1 << 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class Chip:
 
     def effective_levels(
         self, target_levels: NDArray[np.integer], key: str, top: int | None = None, grid_bits: int | None = 7
-    ) -> NDArray[np.float64]:
+    ) -> NDArray[np.float32]:
         """What cells programmed to `target_levels` are worth in a read, in level units, same shape.
 
         Args:
@@ -78,9 +81,15 @@ class Chip:
         cell, top = self.preset.cell, top or self.preset.cell.level_count - 1
         if self.is_ideal:
             cell.target_na(target_levels, top)  # refuses the same levels
-            return target_levels.astype(np.float64)
-        levels = self._current_na(cell.target_na(target_levels, top), key) / cell.level_na(top)
-        return levels if grid_bits is None else np.rint(np.ldexp(levels, grid_bits)) * 0.5**grid_bits
+            return target_levels.astype(np.float32)
+        draws = self._generators(key)
+        found = np.empty(target_levels.shape, np.float32)
+        source, result = target_levels.reshape(-1), found.reshape(-1)
+        for first in range(0, len(source), _CELLS_AT_ONCE):
+            block = slice(first, first + _CELLS_AT_ONCE)
+            levels = self._current_na(cell.target_na(source[block], top), draws) / cell.level_na(top)
+            result[block] = levels if grid_bits is None else on_grid(levels, grid_bits)
+        return found
 
     def read_sigma(self, levels: NDArray[np.float64], top: int | None = None) -> NDArray[np.float64]:
         """σ of one read of cells that are worth `levels`, in level units, same shape."""
@@ -125,23 +134,33 @@ class Chip:
         cell = self.preset.cell
         return cell.level_na(top or cell.level_count - 1) * _AMPERE_PER_NA / cell.read_v
 
-    def _current_na(self, target_na: NDArray[np.float64], key: str) -> NDArray[np.float64]:
+    def _current_na(
+        self, target_na: NDArray[np.float64], draws: Mapping[str, np.random.Generator]
+    ) -> NDArray[np.float64]:
         preset, cell = self.preset, self.preset.cell
         programming, transistor = preset.programming, preset.transistor
-        current_na = programmed(target_na, cell, programming, self._generator("programming", key))
+        current_na = programmed(target_na, cell, programming, draws["programming"])
         if programming.stuck_on or programming.stuck_off:
-            current_na = with_stuck_cells(current_na, cell, programming, self._generator("stuck", key))
+            current_na = with_stuck_cells(current_na, cell, programming, draws["stuck"])
         if preset.retention is not None:
-            current_na = aged(current_na, self.hours, preset.retention, transistor, self._generator("retention", key))
+            current_na = aged(current_na, self.hours, preset.retention, transistor, draws["retention"])
         if preset.environment is not None:
             assert transistor is not None  # the preset checks it
             current_na = apparent_na(current_na, self.temperature_c, self.corner, preset.environment, transistor)
         return current_na
 
-    def _generator(self, effect: str, key: str) -> np.random.Generator:
-        """Random numbers of one effect on the cells that `key` names: effects do not shift each other's draws."""
-        digest = hashlib.blake2b(f"{self.seed}|{effect}|{key}".encode(), digest_size=16).digest()
-        return np.random.Generator(np.random.SFC64(int.from_bytes(digest, "little")))
+    def _generators(self, key: str) -> dict[str, np.random.Generator]:
+        """Random numbers of the effects on the cells that `key` names: effects do not shift each other's draws."""
+        return {
+            effect: np.random.Generator(keyed_bits(f"{self.seed}|{effect}|{key}".encode()))
+            for effect in ("programming", "stuck", "retention")
+        }
+
+
+def on_grid(levels: NDArray[np.float64], grid_bits: int) -> NDArray[np.float64]:
+    """The nearest multiples of 2^-grid_bits."""
+    rounded: NDArray[np.float64] = np.rint(levels * 2.0**grid_bits) * 0.5**grid_bits
+    return rounded
 
 
 def exact_grid_bits(rows: int, max_code: int, max_level: float) -> int:

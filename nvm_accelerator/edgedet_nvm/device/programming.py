@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgedet_nvm.device.cell import Cell
+from edgedet_nvm.device.normal_draws import normal_draws
 from edgedet_nvm.device.record import NotNegative, Record, Share
 from edgedet_nvm.device.spread import Spread, spread_na
 
@@ -31,7 +32,7 @@ def programmed(
     if programming.error is None:
         return target_na
     sigma_na = programming.error_scale * spread_na(programming.error, target_na, cell)
-    return np.maximum(target_na + sigma_na * rng.standard_normal(target_na.shape), 0.0)
+    return np.maximum(target_na + sigma_na * normal_draws(rng.bit_generator, target_na.shape), 0.0)
 
 
 def with_stuck_cells(

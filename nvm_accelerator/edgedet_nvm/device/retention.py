@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from edgedet_nvm.device.normal_draws import normal_draws
 from edgedet_nvm.device.record import NotNegative, Positive, Record
 from edgedet_nvm.device.transistor import Transistor
 from edgedet_nvm.errors import OutOfRange
@@ -79,7 +80,7 @@ class MeasuredDrift(Record):
         a_na, b_na = (float(np.interp(when, known, column)) for column in (self.a_na, self.b_na))
         variance = _variance(current_na, a_na, b_na) - _variance(current_na, self.a_na[0], self.b_na[0])
         moved_na: Currents = current_na + np.interp(current_na, self.current_na, drift_na)
-        moved_na += np.sqrt(np.maximum(variance, 0)) * rng.standard_normal(current_na.shape)
+        moved_na += np.sqrt(np.maximum(variance, 0)) * normal_draws(rng.bit_generator, current_na.shape)
         return moved_na.clip(min=0)
 
 

@@ -20,7 +20,8 @@ _Kind = TypeVar("_Kind", bound=Record)
 class Measured(Record):
     """What all lines of a file have in common."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
+    """2: errors are drawn from a table of quantiles, so a seed is another chip than it was in 1."""
     package: str
     digest: Sha256
     preset: str

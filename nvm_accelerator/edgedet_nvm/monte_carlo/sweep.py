@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
+from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.package import Package
 
-from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.chip_evaluation import Advance, answers
+from edgedet_nvm.chip_series import ChipSeries
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.device.spread import spread_text
 from edgedet_nvm.evaluation_set import EvaluationSet
 from edgedet_nvm.monte_carlo.grid import Grid, with_circuit
 from edgedet_nvm.monte_carlo.results_file import ChipResult, Header, Measured, ResultsFile
-from edgedet_nvm.sidecar import Sidecar, compile_package
+from edgedet_nvm.sidecar import compile_package
 
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
 """Begins a bar: what is done, of how many."""
@@ -55,31 +56,33 @@ def run_sweep(sweep: Sweep, file: Path, bar: Bar) -> Outcome:
         ResultsRefused: the file belongs to another package, preset or data set.
     """
     conditions = sweep.grid.conditions(sweep.preset)
-    calibrated = cache(partial(_calibrated, sweep))
+    series = cache(partial(_series, sweep))
     kept = ResultsFile(file, _measured(sweep), lambda: _digital(sweep, bar))
     done = {(result.condition, result.chip): result for result in kept.results}
     wanted = [(condition, seed) for condition in conditions for seed in range(sweep.grid.chips)]
     waiting = [pair for pair in wanted if pair not in done]
     with bar(f"{len(waiting)} of {len(wanted)} chips × conditions", len(waiting) * len(sweep.photos)) as advance:
         for condition, seed in waiting:
-            sidecar = calibrated(condition.rows, condition.adc_bits)
-            backend = NvmBackend(sidecar, condition.chip(sweep.preset, seed))
-            found = list(answers(sweep.package, backend, sweep.photos, advance, sweep.threads))
+            chip = condition.chip(sweep.preset, seed)
+            chain = series(condition.rows, condition.adc_bits).chain(chip)
+            found = list(answers(sweep.package, chain, sweep.photos, advance, sweep.threads))
             result = ChipResult(chip=seed, condition=condition, value=sweep.photos.value(found))
             kept.add(result)
             done[condition, seed] = result
     return Outcome(kept.header, tuple(done[pair] for pair in wanted))
 
 
-def _calibrated(sweep: Sweep, rows: int, adc_bits: int | None) -> Sidecar:
-    """Mapping and ranges; they are the ideal chip's, so that σ, corner, temperature and hours do not matter."""
+def _series(sweep: Sweep, rows: int, adc_bits: int | None) -> ChipSeries:
+    """Chips of one mapping, with the ideal chip's ranges, so that σ, corner, temperature and hours do not matter."""
     made = with_circuit(sweep.preset, rows, adc_bits)
-    return compile_package(sweep.package, made, made.name, 0, "channels", "mse", sweep.calibration)
+    sidecar = compile_package(sweep.package, made, made.name, 0, "channels", "mse", sweep.calibration)
+    return ChipSeries(sweep.package, sidecar)
 
 
 def _digital(sweep: Sweep, bar: Bar) -> float:
     with bar("digital network", len(sweep.photos)) as advance:
-        found = list(answers(sweep.package, OnnxRuntimeBackend(), sweep.photos, advance, sweep.threads))
+        chain = prepare_chain(sweep.package, OnnxRuntimeBackend(), whole=True)
+        found = list(answers(sweep.package, chain, sweep.photos, advance, sweep.threads))
     return sweep.photos.value(found)
 
 

@@ -49,7 +49,7 @@ def test_programmed_currents_have_the_sigma_of_the_law_and_are_normal(spread: Sp
 
 def test_every_cell_has_a_draw_of_its_own_also_among_cells_of_one_level():
     found = programmed(np.full((100, 100), 800.0), CELL, Programming(error=OF_OWN), rng())
-    assert np.unique(found).size == found.size
+    assert np.unique(found).size > 0.9 * found.size  # 65,536 different draws
 
 
 def test_currents_are_never_negative():
