@@ -79,4 +79,5 @@ def _points(difference: dict[str, float]) -> str:
 def _speed(latency: dict[str, Any] | None) -> str:
     if latency is None:
         return ""
-    return f"{latency['speedup']['value']:.2f} ×, {latency['frames_per_second']:.3g} images/s"
+    rate = latency["frames_per_second"]
+    return f"{latency['speedup']['value']:.2f} ×, {f'{rate:.3g}' if rate < 1000 else f'{rate:,.0f}'} images/s"
