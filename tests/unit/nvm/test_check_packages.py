@@ -10,8 +10,10 @@ from edgedet_nvm.calibration import calibrate
 from edgedet_nvm.cells import LayerPlan, target_cells
 from edgedet_nvm.check import check_network
 from edgedet_nvm.compile import compile_network
+from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.mapping import Arrays, map_network
 from edgedet_nvm.noise_input import network_noise
+from edgedet_nvm.sidecar import map_package
 from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
@@ -45,6 +47,18 @@ def test_resnet20_is_the_same_network_on_ideal_arrays(models: Path, sample_photo
     assert all(row.is_equal for row in rows)
     assert sum(row.mapped for row in rows) == 20
     assert sum(row.codes for row in rows) > 200_000
+
+
+@pytest.mark.parametrize(("name", "layers"), [("small-lenet-w4a4-mnist", 5), ("resnet20-w4a4-cifar10", 20)])
+def test_networks_of_4_bits_are_the_same_on_ideal_arrays(
+    models: Path, sample_photos: list[Path], name: str, layers: int
+):
+    package = load_package(models / name / "1")
+    mapping = map_package(package, load_preset("nor-flash-65nm"), "channels")
+    feeds = prepared(package.manifest.input, sample_photos[:1])
+    rows = check_network(load_network(package.path("model.onnx")), mapping, feeds)
+    assert all(row.is_equal for row in rows)
+    assert sum(row.mapped for row in rows) == layers
 
 
 @pytest.mark.timeout(600)
