@@ -8,6 +8,7 @@ x̂ = s·round(clip(v, Q_N, Q_P)); ∂x̂/∂x = 1 inside the range, 0 outside;
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -62,16 +63,13 @@ class _Lsq(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         (gradient,) = gradients
         exact, scale, rounded = ctx.saved_tensors
-        # One pass; it leaves the ends themselves out, which are inside: hence the next numbers beyond them.
-        low, high = ctx.grid.low - _BEYOND, ctx.grid.high + _BEYOND
+        # One pass; it leaves out its two ends: hence the numbers next to the grid's, which are inside.
+        low = float(np.nextafter(np.float32(ctx.grid.low), np.float32(-np.inf)))
+        high = float(np.nextafter(np.float32(ctx.grid.high), np.float32(np.inf)))
         to_values = torch.ops.aten.hardtanh_backward(gradient.float(), exact, low, high)
         products = _products(gradient.float(), rounded.float(), scale) / scale
         to_scale = (products - _products(to_values, exact, scale)) * ctx.factor
         return to_values.to(gradient.dtype), to_scale, None, None
-
-
-_BEYOND = 1e-5
-"""Of codes: more than float32 resolves at the greatest, 255."""
 
 
 def _products(left: Tensor, right: Tensor, scale: Tensor) -> Tensor:

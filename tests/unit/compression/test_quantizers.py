@@ -10,7 +10,7 @@ from edgedet_compression.quantization.lsq import Lsq
 from edgedet_compression.quantization.pact import Pact, clip_penalty
 from edgedet_compression.quantization.quantizer import Grid, Quantizer, least_squares_scale, round_through
 from edgedet_compression.quantization.tqt import Tqt
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytestmark = pytest.mark.needs_torch
@@ -54,6 +54,8 @@ def composed_lsq(values: torch.Tensor, step: torch.Tensor, grid: Grid) -> torch.
 
 @settings(max_examples=40, deadline=None)
 @given(VALUES, SCALES, st.sampled_from([WEIGHTS, ACTIVATIONS, SUMS]), st.sampled_from([1, 4]))
+@example(np.full((4, 6), -6e-8, np.float32), 1.0, ACTIVATIONS, 1)
+@example(np.full((4, 6), 15.0, np.float32), 1.0, ACTIVATIONS, 1)
 def test_lsq_has_the_gradients_of_its_composition(values: np.ndarray, scale: float, grid: Grid, steps: int):
     quantizer = Lsq(grid, steps)
     quantizer.set_scale(torch.full((steps,), scale))
