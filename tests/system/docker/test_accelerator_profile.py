@@ -33,16 +33,16 @@ def answer(photo: Path) -> Detections:
 
 
 def test_photos_run_on_the_arrays_and_their_energy_is_told(accelerator, sample_photos):
-    found = answer(sample_photos[0])
-    assert found.detections
-    assert {run.backend for run in found.route.segments if run.where == "edge"} == {"nvm"}
+    answers = [answer(photo) for photo in sample_photos]
+    assert any(found.detections for found in answers)
+    assert {run.backend for found in answers for run in found.route.segments if run.where == "edge"} == {"nvm"}
     content = httpx.get(f"{EDGE}/v1/metrics/accelerator", timeout=10, trust_env=False).json()
     metrics = AcceleratorMetrics.model_validate(content)
     assert metrics.models.keys() == {
         load_package(manifest.parent).reference for manifest in (ROOT / "models").glob("*/1/manifest.json")
     }
     used = metrics.models["yolov3-tiny-coco:1"]
-    assert (used.preset, used.chip, used.inferences) == ("nor-flash-40nm", 0, 1)
+    assert (used.preset, used.chip, used.inferences) == ("nor-flash-40nm", 0, len(answers))
     assert used.total.energy_uj is not None
     assert used.total.energy_uj > 0
     assert used.total.time_ms is not None
