@@ -45,7 +45,7 @@ format: $(VENV)/.dev ## format and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev ## every benchmark; writes JSON and tables to benchmarks/results
+bench: $(VENV)/.full ## the benchmarks that need nothing else; writes JSON to benchmarks/results, tables to the terminal
 	$(BIN)/python -m benchmarks.model_speed
 	$(BIN)/python -m benchmarks.http_overhead
 	$(BIN)/python -m benchmarks.overload

@@ -61,15 +61,15 @@ class _Lsq(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        (gradient,) = gradients
+        gradient = gradients[0].float()
         exact, scale, rounded = ctx.saved_tensors
         # One pass; it leaves out its two ends: hence the numbers next to the grid's, which are inside.
         low = float(np.nextafter(np.float32(ctx.grid.low), np.float32(-np.inf)))
         high = float(np.nextafter(np.float32(ctx.grid.high), np.float32(np.inf)))
-        to_values = torch.ops.aten.hardtanh_backward(gradient.float(), exact, low, high)
-        products = _products(gradient.float(), rounded.float(), scale) / scale
+        to_values = torch.ops.aten.hardtanh_backward(gradient, exact, low, high)
+        products = _products(gradient, rounded.float(), scale) / scale
         to_scale = (products - _products(to_values, exact, scale)) * ctx.factor
-        return to_values.to(gradient.dtype), to_scale, None, None
+        return to_values.to(rounded.dtype), to_scale, None, None
 
 
 def _products(left: Tensor, right: Tensor, scale: Tensor) -> Tensor:
