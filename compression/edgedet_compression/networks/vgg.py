@@ -69,10 +69,14 @@ class VGG(nn.Module):
         return logits
 
     def _initialize(self) -> None:
-        """He et al. 2015, "Delving deep into rectifiers": variance 2/fan; the last layer starts almost undecided."""
+        """A convolution's first outputs are its inputs, as far as both go; the last layer starts almost undecided.
+
+        The first filters are the identity, the others random (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
+        GPU", after Zagoruyko & Komodakis 2017, "DiracNets"): what the recipe vgg16-cifar10 says it gains.
+        """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.dirac_(module.weight[: module.in_channels])
             elif isinstance(module, nn.Linear):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
