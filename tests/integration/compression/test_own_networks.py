@@ -175,15 +175,17 @@ def test_a_classifier_is_measured_on_photos_sorted_by_label(
     assert compress(*build).exit_code == 0
     digest = load_package(models / "net" / "1").digest
     for label, photo in (("ant", sample_photos[0]), ("bee", sample_photos[1])):
-        (tmp_path / "sorted" / label).mkdir(parents=True)
-        shutil.copy(photo, tmp_path / "sorted" / label)
-    result = compress("evaluate", models / "net" / "1", "--photos", tmp_path / "sorted")
-    assert result.exit_code == 0, result.stderr
+        for folder in (tmp_path / "mornings" / label, tmp_path / "evenings" / label):
+            folder.mkdir(parents=True)
+            shutil.copy(photo, folder)
+    shutil.copy(sample_photos[2], tmp_path / "evenings" / "bee")
+    for folder in ("mornings", "mornings", "evenings"):  # the second time takes the place of the first
+        result = compress("evaluate", models / "net" / "1", "--photos", tmp_path / folder)
+        assert result.exit_code == 0, result.stderr
     package = load_package(models / "net" / "1")
-    (metric,) = package.manifest.metrics
-    assert (metric.name, metric.n) == ("top-1, int8", 2)
+    assert [(metric.name, metric.n) for metric in package.manifest.metrics] == [("top-1, int8", 2), ("top-1, int8", 3)]
     assert package.digest == digest
-    assert "top-1, int8" in (package.folder / "README.md").read_text()
+    assert (package.folder / "README.md").read_text().count("top-1, int8") == 2
 
 
 def test_an_interrupted_build_leaves_nothing_behind(own_classifier: Path, photos: Path, tmp_path: Path):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+from edgedet_edge import schemas
 
 from demo.processes import Running
 
@@ -24,6 +25,19 @@ def client_of(edge: Running) -> httpx.Client:
 def detect(client: httpx.Client, photo: bytes, **query: object) -> httpx.Response:
     """Post a photo as it is."""
     return client.post("/v1/detect", content=photo, params=query, headers={"Content-Type": "image/jpeg"})
+
+
+def is_problem(response: httpx.Response, *statuses: int) -> schemas.Problem:
+    """The problem document of a refusal with one of these statuses."""
+    assert response.status_code in statuses, response.text
+    assert response.headers["Content-Type"] == "application/problem+json"
+    problem = schemas.Problem.model_validate_json(response.content)
+    assert problem.status == response.status_code
+    assert problem.type.startswith("urn:edgedet:problem:")
+    assert problem.title
+    assert problem.detail
+    assert problem.request_id == response.headers["X-Request-Id"]
+    return problem
 
 
 def wait_for(look: Callable[[], Seen], what: str, within_s: float = 20.0) -> Seen:

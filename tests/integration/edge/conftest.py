@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from demo.processes import Running, start_edge, stopping
-from tests.integration.edge.asking import complaints
+from tests.integration.edge.asking import client_of, complaints, detect
 from tests.integration.edge.fused_model import FusedModel
 
 
@@ -23,6 +24,21 @@ def edge(lone_edge: Running) -> Iterator[Running]:
     """For tests that need no other; they must not make it complain."""
     yield lone_edge
     assert not complaints(lone_edge)
+
+
+@pytest.fixture(scope="module")
+def client(edge: Running, photo: bytes) -> Iterator[httpx.Client]:
+    """Of an edge that has answered a photo: what it allocates once, it has."""
+    with client_of(edge) as client:
+        assert detect(client, photo).status_code == 200
+        yield client
+
+
+@pytest.fixture
+def next_photo_is_answered(client: httpx.Client, photo: bytes) -> Iterator[None]:
+    """Whatever came before."""
+    yield
+    assert detect(client, photo).status_code == 200
 
 
 @pytest.fixture(scope="module")

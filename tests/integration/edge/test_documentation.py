@@ -1,19 +1,9 @@
 """The pages about the interface show without internet: cameras' sites often have none."""
 
 import re
-from collections.abc import Iterator
 
 import httpx
 import pytest
-
-from demo.processes import Running
-from tests.integration.edge.asking import client_of
-
-
-@pytest.fixture(scope="module")
-def client(edge: Running) -> Iterator[httpx.Client]:
-    with client_of(edge) as client:
-        yield client
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

@@ -1,7 +1,6 @@
 """Photos in, answers out: formats, thresholds, forced boundaries."""
 
 import io
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from edgedet_runtime.detection import DetectThresholds
 from PIL import Image, ImageOps
 
 from demo.processes import Running, start_cloud, start_edge, stopping
-from tests.integration.edge.asking import client_of, detect, wait_for_link
+from tests.integration.edge.asking import client_of, detect, is_problem, wait_for_link
 from tests.integration.edge.fused_model import FusedModel
 
 _ORIENTATION = 0x0112
@@ -226,12 +225,12 @@ def test_answers_are_counted_by_placement_and_boundary(client: httpx.Client, fus
 
 def test_a_boundary_may_not_be_forced_unless_the_node_allows_it(log_folder: Path, photo: bytes) -> None:
     with stopping(start_edge(log_folder, name="plain")) as (edge,), client_of(edge) as client:
-        _is_problem(detect(client, photo, boundary=3), 403)
+        is_problem(detect(client, photo, boundary=3), 403)
         assert detect(client, photo).status_code == 200
 
 
 def test_photos_that_are_kept_do_not_leave_at_boundary_0(keeping_client: httpx.Client, photo: bytes) -> None:
-    _is_problem(detect(keeping_client, photo, boundary=0), 403)
+    is_problem(detect(keeping_client, photo, boundary=0), 403)
 
 
 def test_a_forced_boundary_without_a_cloud_is_computed_at_home(
@@ -244,29 +243,21 @@ def test_a_forced_boundary_without_a_cloud_is_computed_at_home(
 
 
 def test_a_boundary_behind_the_last_is_refused(client: httpx.Client, photo: bytes, fused: FusedModel) -> None:
-    _is_problem(detect(client, photo, boundary=fused.segment_count + 1), 422)
+    is_problem(detect(client, photo, boundary=fused.segment_count + 1), 422)
 
 
 def test_a_model_of_the_other_task_is_not_found(client: httpx.Client, photo: bytes) -> None:
-    _is_problem(detect(client, photo, model="resnet20-cifar10"), 404)
-    _is_problem(client.post("/v1/classify", content=photo, params={"model": "yolov3-tiny-coco"}), 404)
+    is_problem(detect(client, photo, model="resnet20-cifar10"), 404)
+    is_problem(client.post("/v1/classify", content=photo, params={"model": "yolov3-tiny-coco"}), 404)
 
 
 def test_a_query_value_of_the_other_task_is_refused(client: httpx.Client, photo: bytes) -> None:
-    problem = _is_problem(detect(client, photo, top_k=3), 422)
+    problem = is_problem(detect(client, photo, top_k=3), 422)
     assert "top_k" in problem.detail
-    _is_problem(client.post("/v1/classify", content=photo, params={"score_threshold": 0.5}), 422)
+    is_problem(client.post("/v1/classify", content=photo, params={"score_threshold": 0.5}), 422)
 
 
 def test_a_photo_whose_deadline_cannot_be_met_is_refused_with_a_retry_time(client: httpx.Client, photo: bytes) -> None:
     response = client.post("/v1/detect", content=photo, headers={"X-Deadline-Ms": "1"})
-    problem = _is_problem(response, 429)
+    problem = is_problem(response, 429)
     assert problem.retry_after_s == int(response.headers["Retry-After"]) >= 1
-
-
-def _is_problem(response: httpx.Response, status: int) -> schemas.Problem:
-    assert response.status_code == status, response.text
-    assert response.headers["Content-Type"] == "application/problem+json"
-    problem = schemas.Problem.model_validate(json.loads(response.content))
-    assert problem.status == status
-    return problem

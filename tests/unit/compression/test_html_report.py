@@ -34,7 +34,7 @@ NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.z
 
 
 def content(photos: list[Path]) -> ReportContent:
-    latency = Latency(Estimate(12.5, 12.0, 13.0), Estimate(11.9, 11.5, 12.3), 80.0)
+    latency = Latency(Estimate(12.5, 12.0, 13.0), Estimate(11.9, 11.5, 12.3), 80.0, 1_000)
     accuracy = Accuracy("mAP50", Estimate(0.9012, 0.88, 0.92))
     pruned = dataclasses.replace(accuracy, minus_first=Estimate(-0.0071, -0.0165, 0.0025))
     curve = Curve("teacher", tuple((epoch, 1 / epoch) for epoch in range(1, 61)))

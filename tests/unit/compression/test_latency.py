@@ -23,10 +23,12 @@ def heavy():
 
 
 def test_the_first_model_is_once_as_fast_as_itself():
-    (found,) = measure_latency({"alone": classifier(0)}, ROUNDS).values()
+    model = classifier(0)
+    (found,) = measure_latency({"alone": model}, ROUNDS).values()
     assert (found.speedup.value, found.speedup.low, found.speedup.high) == (1, 1, 1)
     assert found.milliseconds.low <= found.milliseconds.value <= found.milliseconds.high
     assert found.frames_per_second == pytest.approx(1000 / found.milliseconds.value)
+    assert found.model_bytes == model.ByteSize()
 
 
 def test_float_and_int8_models_are_compared_in_the_order_given():

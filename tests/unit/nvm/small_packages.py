@@ -7,7 +7,7 @@ from edgedet_runtime.manifest import InputSpec, Manifest, Provenance, SoftmaxDec
 from edgedet_runtime.package import Package, hash_files, write_package
 from PIL import Image
 
-from tests.unit.nvm.quantized_networks import SIDE, network
+from tests.unit.quantized_networks import SIDE, network
 
 LABELS = ("a", "b", "c", "d", "e")
 

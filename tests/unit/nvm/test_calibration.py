@@ -9,7 +9,7 @@ from edgedet_nvm.oracle import run_oracle
 from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.quantized_graph import read_quantized_graph
 
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 MODEL = network(11)
 LAYERS = map_network(read_quantized_graph(MODEL), Arrays(36, 256, Slicing.differential(15, 7), pulse_bits=4)).layers

@@ -23,7 +23,7 @@ from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import cut, load_network
 
 from tests.unit.nvm.arrays_at_work import assert_equals_oracle, digital_outputs
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 SLICES = Slicing.differential(15, 7)
 

@@ -18,7 +18,7 @@ from edgedet_nvm.sidecar import preset_arrays
 from edgedet_runtime.quantized_graph import read_quantized_graph
 
 from tests.unit.nvm.arrays_at_work import assert_equals_oracle
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 SONOS, NOR = load_preset("sonos-40nm"), load_preset("nor-flash-65nm")
 WIRES = Wires(topology="crossbar", word_line_ohm=1.9, bit_line_ohm=1.9, source_line_ohm=0.0)

@@ -10,8 +10,8 @@ from edgedet_nvm.sidecar import Sidecar, compile_package
 from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.package import Package
 
-from tests.unit.nvm.quantized_networks import photo
 from tests.unit.nvm.small_packages import small_package
+from tests.unit.quantized_networks import photo
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.nvm.arrays_at_work import assert_equals_oracle, run
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 SLICES = Slicing.differential(15, 7)
 BITS = Slicing.twos_complement(8)

@@ -16,7 +16,7 @@ from edgedet_runtime.quantized_graph import read_quantized_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 
 def preset(rows: int, columns: int, signs: str) -> Preset:

@@ -12,7 +12,7 @@ from edgedet_runtime.segments import load_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.nvm.quantized_networks import network
+from tests.unit.quantized_networks import network
 
 SLICES = Slicing.differential(15, 7)
 

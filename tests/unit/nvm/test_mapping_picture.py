@@ -11,8 +11,8 @@ from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from typer.testing import CliRunner
 
-from tests.unit.nvm.quantized_networks import network
 from tests.unit.nvm.small_packages import small_package
+from tests.unit.quantized_networks import network
 
 
 def mapping(columns: int) -> NetworkMapping:

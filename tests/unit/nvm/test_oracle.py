@@ -11,7 +11,7 @@ from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from pydantic import ValidationError
 
-from tests.unit.nvm.quantized_networks import network, photo
+from tests.unit.quantized_networks import network, photo
 
 ARRAYS = Arrays(rows=18, columns=256, slicing=Slicing.differential(15, 7), pulse_bits=4)
 
