@@ -195,9 +195,13 @@ def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progre
 
 
 def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
-    """Put measured figures into a package's manifest and card; its digest stays."""
+    """Put measured figures into a package's manifest and card; its digest stays.
+
+    A figure of the same name on the same data is replaced, others are kept: a package is one and the same for ever.
+    """
+    found = {(metric.name, metric.dataset): metric for metric in (*package.manifest.metrics, *metrics)}
     with staging_folder(package.folder.parent.parent) as staging:
-        return install(write_with_metrics(staging / "measured", package, metrics), package.folder, staging)
+        return install(write_with_metrics(staging / "measured", package, [*found.values()]), package.folder, staging)
 
 
 def _write_verified(

@@ -20,6 +20,8 @@ class Latency:
     """How many times as fast as the first model, round by round."""
     frames_per_second: float
     """By the median time."""
+    model_bytes: int
+    """Of the file that was timed."""
 
 
 def measure_latency(models: Mapping[str, onnx.ModelProto], rounds: int = 30) -> dict[str, Latency]:
@@ -28,23 +30,23 @@ def measure_latency(models: Mapping[str, onnx.ModelProto], rounds: int = 30) -> 
     Models have one input of fixed shape, float32 or uint8; each gets noise, always the same. Who begins changes from
     round to round.
     """
-    times = take_turns({name: _Run(model) for name, model in models.items()}, rounds)
+    runs = {name: _Run(model.SerializeToString()) for name, model in models.items()}
+    times = take_turns(runs, rounds)
     first = next(iter(times.values()))
-    return {name: _latency(first, taken) for name, taken in times.items()}
+    return {name: _latency(first, taken, runs[name].model_bytes) for name, taken in times.items()}
 
 
-def _latency(first: Sequence[float], own: Sequence[float]) -> Latency:
+def _latency(first: Sequence[float], own: Sequence[float], model_bytes: int) -> Latency:
     milliseconds = median_interval(own)
-    return Latency(milliseconds, ratio(first, own), 1000 / milliseconds.value)
+    return Latency(milliseconds, ratio(first, own), 1000 / milliseconds.value, model_bytes)
 
 
 class _Run:
     """A session and what it is fed."""
 
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.session = ort.InferenceSession(
-            model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
-        )
+    def __init__(self, model: bytes) -> None:
+        self.model_bytes = len(model)
+        self.session = ort.InferenceSession(model, session_options(), providers=["CPUExecutionProvider"])
         (source,) = self.session.get_inputs()
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, source.shape, np.uint8)

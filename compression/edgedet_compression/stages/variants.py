@@ -83,7 +83,7 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
             # A low-bit network computes with other weights than its layers', and as often.
             macs=count_cost(network.network if isinstance(network, LowBitNetwork) else network, shape).macs,
             # Zeros are left out of the file that pruning of weights writes, with their positions counted.
-            file_bytes=result.get("bytes_sparse", _onnx(network, shape).ByteSize()),
+            file_bytes=result.get("bytes_sparse", speeds[shape][name].model_bytes),
             latency=speeds[shape][name],
         )
         yield found[name]
@@ -94,7 +94,7 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
                 found[start],
                 name=f"{package.reference}: {start} as {quantized_name(package)}",
                 accuracy=_accuracy(compared.figures["packages"][name], compared=True),
-                file_bytes=package.path("model.onnx").stat().st_size,
+                file_bytes=speeds[shape][name].model_bytes,
                 latency=speeds[shape][name],
             )
 
