@@ -60,7 +60,7 @@ def report_run(
         summary=recipe.description,
         steps=tuple(f"{stage.name} ({stage.kind})" for stage in done),
         data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(compared)} photos. Speed and MACs at "
-        f"{first[1]} × {first[2]} pixels, or those that a row names",
+        f"{first[1]} × {first[2]} pixels{', or those that a row names' if further else ''}",
         command=command,
         variants=tuple(variants(compared, folders, speeds)),
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders)),

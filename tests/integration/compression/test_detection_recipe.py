@@ -143,6 +143,7 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     assert "Speed at 96 × 96 pixels" in text
     rows = re.findall(r"<tr><td>([^<]*:1: [^<]*)</td>", text)
     assert rows == ["larger-squares:1: thin as int8, 96 × 96 pixels", "squares:1: thin as int8"]
+    assert "Speed and MACs at 64 × 64 pixels, or those that a row names" in text
     assert "Photo 1, teacher: " in text
     assert "Photo 1, squares:1: " in text
     figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
