@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ class CocoPhoto:
 
 @dataclass(frozen=True, slots=True)
 class CocoDataset:
-    """Photos in the order of the annotations; categories (id, name) in order of id; `content` as the JSON has it."""
+    """Photos in the order of the annotations; categories (id, name) in order of id; `content` in COCO's fields.
+
+    Every annotation has an id from 1 on, `iscrowd` and `area`: pycocotools reads them, and takes 0 for no box at all.
+    """
 
     name: str
     photos: tuple[CocoPhoto, ...]
@@ -52,9 +56,11 @@ class CocoDataset:
 def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoDataset:
     """Read `annotations` (instances JSON) of the photos in folder `photos`.
 
+    Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's.
+
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field.
+        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
@@ -63,7 +69,8 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         content = json.loads(text)
         listed = tuple(CocoPhoto(int(image["id"]), photos / image["file_name"]) for image in content["images"])
         categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
-        boxes = [(item["image_id"], item["category_id"], item["bbox"]) for item in content["annotations"]]
+        boxes = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
+        content["annotations"] = boxes
     except (ValueError, TypeError) as error:
         raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error
     except KeyError as error:
@@ -76,3 +83,22 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
             raise DataMissing(f"{annotations.name} lists {photo.file.name}, which is not in {photos}")
         total.update(hashlib.sha256(photo.file.read_bytes()).digest())
     return CocoDataset(name or annotations.stem, listed, categories, content, total.hexdigest())
+
+
+def _annotation(item: dict[str, Any], place: int) -> dict[str, Any]:
+    box = item["bbox"]
+    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
+        raise ValueError(f"annotations[{place}].bbox is {box}: give four finite numbers, x, y, width, height")
+    area = item.get("area")
+    return {
+        **item,
+        "id": place + 1,
+        "image_id": item["image_id"],
+        "category_id": item["category_id"],
+        "iscrowd": int(item.get("iscrowd") or 0),
+        "area": box[2] * box[3] if area is None else float(area),
+    }
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and math.isfinite(number)

@@ -65,23 +65,34 @@ def score_detections(
 ) -> DetectionScore:
     """Compare answers (photo pixels, one per photo of the data set) with the data set's boxes.
 
-    `category_ids` are those of the answers' labels. All areas, at most 100 detections a photo and category.
+    `category_ids` are those of the answers' labels; boxes of other categories, which no answer can name, do not count.
+    All areas, at most 100 detections a photo and category.
+
+    Raises:
+        DataMismatch: not as many answers as photos, or no box of these categories.
     """
     evaluation = _evaluate(dataset, answers, category_ids, {"all": (0.0, 1e10)})
+    matches = tuple(_matches(evaluation, len(dataset.photos)))
+    if not matches:
+        raise DataMismatch(f"{dataset.name} has no box of the {len(category_ids)} labels: nothing to measure")
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
-    return DetectionScore(_mean(precision[0]), _mean(precision), tuple(_matches(evaluation, len(dataset.photos))))
+    return DetectionScore(_mean(precision[0]), _mean(precision), matches)
 
 
 def map50_by_area(
     dataset: CocoDataset, answers: Sequence[Detections], category_ids: Sequence[int]
 ) -> dict[str, AreaScore]:
-    """mAP50 of small, medium and large boxes alone, by `COCO_AREAS`.
+    """mAP50 of small, medium and large boxes of these categories alone, by `COCO_AREAS`.
 
     As in COCO's protocol, detections of another size that find no box count for nothing.
     """
     evaluation = _evaluate(dataset, answers, category_ids, COCO_AREAS)
     precision = evaluation.eval["precision"][0, :, :, :, 0]  # [recalls, categories, areas]
-    counted = [item["area"] for item in dataset.content["annotations"] if not item.get("iscrowd")]
+    counted = [
+        item["area"]
+        for item in dataset.content["annotations"]
+        if item["category_id"] in category_ids and not item.get("iscrowd")
+    ]
     scores = {}
     for place, (name, (low, high)) in enumerate(COCO_AREAS.items()):
         boxes = sum(low <= area <= high for area in counted)
@@ -108,6 +119,7 @@ def _evaluate(
         found = {"images": dataset.content["images"], "categories": dataset.content["categories"], "annotations": rows}
         evaluation = COCOeval(_index(dataset.content), _index(found), "bbox")
         evaluation.params.imgIds = [photo.id for photo in dataset.photos]
+        evaluation.params.catIds = list(category_ids)  # others, all missed, would lower the mean
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
         evaluation.params.maxDets = [THRESHOLDS.max_detections]
         evaluation.evaluate()

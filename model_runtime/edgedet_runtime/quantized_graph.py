@@ -114,10 +114,17 @@ class _Reader:
         self.shapes = {value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in values}
 
     def read(self) -> QuantizedGraph:
+        if self._is_float():
+            raise GraphUnsupported("the network computes in float: quantize it with `edgedet-compress build`")
         layers = tuple(self._layers())
         known = {codes.name: codes for layer in layers for codes in (*layer.inputs, layer.output)}
         inputs = tuple(self._end(value.name, known) for value in self.graph.input)
         return QuantizedGraph(layers, inputs, tuple(self._end(value.name, known) for value in self.graph.output))
+
+    def _is_float(self) -> bool:
+        kinds = {node.op_type for node in self.graph.node}
+        types = {value.type.tensor_type.elem_type for value in self.graph.input}
+        return onnx.TensorProto.FLOAT in types and "QuantizeLinear" not in kinds
 
     def _end(self, name: str, known: Mapping[str, Codes]) -> Codes:
         if name not in known:

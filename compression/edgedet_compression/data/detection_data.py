@@ -164,9 +164,12 @@ class DetectionData:
         return InputSpec(name="image", height=side, width=side, channels=4)
 
     def calibration(self, spec: InputSpec) -> CalibrationSet:
-        """Training photos as the package reads them."""
+        """Training photos as the package reads them, by seed: a list may go through one label after the other."""
         training = self._parts[0]
-        files = [photo.file for photo in training.photos[:_CALIBRATION_PHOTOS]]
+        count = len(training.photos)
+        few = count <= _CALIBRATION_PHOTOS
+        chosen = np.arange(count) if few else hold_out(count, _CALIBRATION_PHOTOS, self.settings.seed)[1]
+        files = [training.photos[place].file for place in chosen]
         name = f"{training.name}, {len(files)} photos, sha256 {folder_sha256(files)}"
         return CalibrationSet(read_inputs(files, spec), name)
 

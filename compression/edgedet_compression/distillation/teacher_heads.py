@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule, YoloHead
 from edgedet_compression.training.schedule import autocast
 from edgedet_compression.training.yolo_loss import YoloLoss, objectness_share
@@ -27,7 +28,13 @@ class TeacherHeads:
     dtype: torch.dtype = torch.float32
 
     def __call__(self, maps: Sequence[Tensor], heads: Sequence[YoloHead], images: Tensor) -> Tensor:
-        """Distance of a student's raw maps to the teacher's on the same images, times the number of photos."""
+        """Distance of a student's raw maps to the teacher's on the same images, times the number of photos.
+
+        Raises:
+            BuildRefused: the teacher lacks one of the student's `heads`.
+        """
+        for head in heads:
+            self._check(head)
         with torch.no_grad(), autocast(self.dtype):
             taught = {
                 head.stride: raw.float() for head, raw in zip(self.teacher.heads, self.teacher(images), strict=True)
@@ -36,6 +43,19 @@ class TeacherHeads:
         for head, raw in zip(heads, maps, strict=True):
             total = total + head_distance(raw.float(), taught[head.stride], head)
         return self.weight * total * images.shape[0]
+
+    def _check(self, head: YoloHead) -> None:
+        """Maps of other anchors have the same shape, and would teach wrong sizes."""
+        like = next((own for own in self.teacher.heads if own.stride == head.stride), None)
+        if like is None or (like.anchors, like.classes) != (head.anchors, head.classes):
+            raise BuildRefused(
+                f"distillation.teacher: the student's head of stride {head.stride} has {_told(head)}, the teacher's "
+                f"{_told(like) if like else 'is missing'}: take a teacher of the same family, size, anchors and labels"
+            )
+
+
+def _told(head: YoloHead) -> str:
+    return f"anchors {' '.join(f'{w:g},{h:g}' for w, h in head.anchors)} and {head.classes} classes"
 
 
 def head_distance(student: Tensor, teacher: Tensor, head: YoloHead) -> Tensor:

@@ -17,7 +17,7 @@ from edgedet_compression.networks.families import state_bytes
 from edgedet_compression.progress import Advance, Progress, silent
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.reports.latency import Latency, measure_latency
-from edgedet_compression.training.detection import PreparedPhotos, detect
+from edgedet_compression.training.detection import PreparedPhotos, detect_all
 
 TEACHER = "all branches"
 
@@ -100,8 +100,7 @@ def _accuracies(
     found: dict[str, BranchAccuracy] = {}
     reference = None
     for name, network in networks.items():
-        pairs = zip(validation.inputs, validation.geometries, strict=True)
-        answers = [detect(network.eval(), codes, geometry) for codes, geometry in pairs]
+        answers = detect_all(network.eval(), validation)
         score = score_detections(dataset, answers, ids)
         own = (score.map50, score.resampled(weights)[0])
         reference = reference or own

@@ -37,21 +37,24 @@ class Variant:
 
     name: str
     accuracy: tuple[Accuracy, ...]
-    parameters: int
+    parameters: int | None
+    """None, as of `macs`: not known of a package whose network is not at hand."""
     sparsity: float
     """Share of weights that are zero."""
-    macs: int
+    macs: int | None
     file_bytes: int
     latency: Latency | None = None
 
 
 @dataclass(frozen=True)
 class PhotoPair:
-    """The same photo uint8 [height, width, 3] with what the first and the last variant find, in its pixels."""
+    """The same photo uint8 [height, width, 3] with what two networks find, in its pixels."""
 
     pixels: NDArray[np.uint8]
     before: Detections
     after: Detections
+    captions: tuple[str, str]
+    """Who found what is before and after."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def write_report(content: ReportContent, file: Path) -> None:
         last=last,
         drawings=[draw(each) for each in content.charts],
         chart=chart,
-        pictures=[_picture(pair, content.labels, (first.name, last.name)) for pair in content.photos],
+        pictures=[_picture(pair, content.labels) for pair in content.photos],
     )
     file.write_text(text, encoding="utf-8")
 
@@ -159,7 +162,7 @@ def size(number: float) -> str:
     return f"{number / 1e6:.2f} MB" if number >= 1e6 else f"{number / 1e3:.1f} kB"
 
 
-def _picture(pair: PhotoPair, labels: tuple[str, ...], captions: tuple[str, str]) -> _Picture:
+def _picture(pair: PhotoPair, labels: tuple[str, ...]) -> _Picture:
     height, width = pair.pixels.shape[:2]
     scale = min(1.0, _PHOTO_SIDE / max(height, width))
     shape = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -167,7 +170,7 @@ def _picture(pair: PhotoPair, labels: tuple[str, ...], captions: tuple[str, str]
     jpeg = base64.b64encode(simplejpeg.encode_jpeg(small, quality=_JPEG_QUALITY)).decode()
     sides = tuple(
         (caption, tuple(_boxes(found, labels, scale)))
-        for caption, found in zip(captions, (pair.before, pair.after), strict=True)
+        for caption, found in zip(pair.captions, (pair.before, pair.after), strict=True)
     )
     return _Picture(jpeg, shape[0], shape[1], sides)
 

@@ -10,8 +10,6 @@ from typing import Any
 from edgedet_evaluation.answering import Answerer, read_photos
 from edgedet_evaluation.mean_average_precision import THRESHOLDS
 from edgedet_runtime.detection import Detections
-from edgedet_runtime.package import Package
-from torch import nn
 
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
@@ -62,11 +60,11 @@ def report_run(
         summary=recipe.description,
         steps=tuple(f"{stage.name} ({stage.kind})" for stage in done),
         data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(compared)} photos. Speed and MACs at "
-        f"{first[1]} × {first[2]} pixels",
+        f"{first[1]} × {first[2]} pixels{', or those that a row names' if further else ''}",
         command=command,
         variants=tuple(variants(compared, folders, speeds)),
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders)),
-        photos=_photos(data, list(compared.networks.values()), list(compared.packages.values())),
+        photos=_photos(data, compared),
         labels=data.labels,
         layers=_layers(recipe, folders),
         tables=(*branches, *(speed_table(speeds, shape) for shape in further)),
@@ -115,12 +113,14 @@ def _charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
 
 
 def _log(folder: StageFolder) -> list[dict[str, Any]]:
-    """A training's log; the rounds of a pruning one after the other."""
+    """A training's log, ended or not; the rounds of a pruning one after the other."""
     if folder.done:
         result = folder.result()
-        rounds = chain.from_iterable(result.get("logs", []))
-        return result.get("log") or [entry | {"epoch": number} for number, entry in enumerate(rounds, start=1)]
-    return read_log(folder.path)
+        log, rounds = result.get("log", []), result.get("logs", [])
+    else:
+        begun = sorted(folder.path.glob("round-*"), key=lambda each: int(each.name.removeprefix("round-")))
+        log, rounds = read_log(folder.path), [read_log(each) for each in begun]
+    return log or [entry | {"epoch": number} for number, entry in enumerate(chain.from_iterable(rounds), start=1)]
 
 
 def _round_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
@@ -139,14 +139,16 @@ def _rounds(folder: StageFolder) -> tuple[tuple[float, float], ...]:
     return ((0.0, result["reference"]), *kept)
 
 
-def _photos(data: OpenData, networks: list[nn.Module], packages: list[Package]) -> tuple[PhotoPair, ...]:
+def _photos(data: OpenData, compared: Compared) -> tuple[PhotoPair, ...]:
     """Test photos with what the first network finds, and the first package, or without one the last network."""
     if not isinstance(data, DetectionData):
         return ()
-    first, last = networks[0], networks[-1]
+    (first_name, first), (last_name, last) = (list(compared.networks.items())[place] for place in (0, -1))
     assert isinstance(first, DarknetModule)
     assert isinstance(last, DarknetModule)
-    answerer = Answerer.load(packages[0]) if packages else None
+    package = next(iter(compared.packages.values()), None)
+    answerer = Answerer.load(package) if package else None
+    captions = (first_name, package.reference if package else last_name)
     photos = data.test.photos[:_PHOTOS]
     inputs = PreparedPhotos.read(data.some_test_photos(_PHOTOS), data.labels, data.settings.size)
     pairs = []
@@ -156,7 +158,7 @@ def _photos(data: OpenData, networks: list[nn.Module], packages: list[Package]) 
         before = detect(first, codes, geometry)
         after = answerer(photo, THRESHOLDS) if answerer else detect(last, codes, geometry)
         assert isinstance(after, Detections)
-        pairs.append(PhotoPair(photo.pixels[:, :, :3], _sure(before), _sure(after)))
+        pairs.append(PhotoPair(photo.pixels[:, :, :3], _sure(before), _sure(after), captions))
     return tuple(pairs)
 
 

@@ -1,7 +1,7 @@
 """What a report compares: the networks and packages of an evaluation, with their accuracy, sizes and speed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +47,7 @@ class Compared:
 
     def shapes(self, otherwise: Shape) -> list[Shape]:
         """The packages' inputs, without one that of training; a fourth, empty channel does not count."""
-        specs = [package.manifest.input for package in self.packages.values()]
-        return list(dict.fromkeys((min(spec.channels, 3), spec.height, spec.width) for spec in specs)) or [otherwise]
+        return list(dict.fromkeys(map(_shape, self.packages.values()))) or [otherwise]
 
 
 def measure_speeds(compared: Compared, shapes: list[Shape], progress: Progress) -> Speeds:
@@ -69,34 +68,23 @@ def measure_speeds(compared: Compared, shapes: list[Shape], progress: Progress) 
 
 
 def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[Variant]:
-    """The networks at the first shape, and their packages after them."""
-    shape = next(iter(speeds))
-    found = {}
+    """The networks at the first shape, and the packages after them, each at its own.
+
+    Packages of further shapes come before those of the first, as the report sets its last variant beside its first.
+    """
+    first = next(iter(speeds))
     baseline = next(iter(compared.networks))
     for name, network in compared.networks.items():
-        result = folders[name].result()
-        found[name] = Variant(
-            name=name,
-            accuracy=_accuracy(compared.figures["networks"][name], compared=name != baseline),
-            parameters=parameter_count(network),
-            sparsity=sparsity(prunable_weights(network)).total,
-            # A low-bit network computes with other weights than its layers', and as often.
-            macs=count_cost(network.network if isinstance(network, LowBitNetwork) else network, shape).macs,
-            # Zeros are left out of the file that pruning of weights writes, with their positions counted.
-            file_bytes=result.get("bytes_sparse", speeds[shape][name].model_bytes),
-            latency=speeds[shape][name],
-        )
-        yield found[name]
-    for name, package in compared.packages.items():
-        start = folders[name].result()["start"]
-        if name in speeds[shape] and start in found:
-            yield replace(
-                found[start],
-                name=f"{package.reference}: {start} as {quantized_name(package)}",
-                accuracy=_accuracy(compared.figures["packages"][name], compared=True),
-                file_bytes=speeds[shape][name].model_bytes,
-                latency=speeds[shape][name],
-            )
+        accuracy = _accuracy(compared.figures["networks"][name], compared=name != baseline)
+        # Zeros are left out of the file that pruning of weights writes, with their positions counted.
+        file_bytes = folders[name].result().get("bytes_sparse")
+        yield _variant(name, accuracy, network, first, speeds[first][name], file_bytes)
+    for name, package in sorted(compared.packages.items(), key=lambda entry: _shape(entry[1]) == first):
+        shape, start = _shape(package), _start(name, folders)
+        accuracy = _accuracy(compared.figures["packages"][name], compared=True)
+        size = "" if shape == first else f", {shape[1]} × {shape[2]} pixels"
+        title = f"{package.reference}: {start} as {quantized_name(package)}{size}"
+        yield _variant(title, accuracy, _network(start, compared, folders), shape, speeds[shape][name])
 
 
 def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:
@@ -112,6 +100,47 @@ def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:
     )
     columns = ("network or package", "ms", "speed", "images/s")
     return FigureTable(f"Speed at {shape[1]} × {shape[2]} pixels", columns, rows)
+
+
+def _variant(
+    name: str,
+    accuracy: tuple[Accuracy, ...],
+    network: nn.Module | None,
+    shape: Shape,
+    latency: Latency,
+    file_bytes: int | None = None,
+) -> Variant:
+    """Its file is the one that was timed, if no other is given."""
+    # A low-bit network computes with other weights than its layers', and as often.
+    counted = network.network if isinstance(network, LowBitNetwork) else network
+    return Variant(
+        name=name,
+        accuracy=accuracy,
+        parameters=None if network is None else parameter_count(network),
+        sparsity=0.0 if network is None else sparsity(prunable_weights(network)).total,
+        macs=None if counted is None else count_cost(counted, shape).macs,
+        file_bytes=latency.model_bytes if file_bytes is None else file_bytes,
+        latency=latency,
+    )
+
+
+def _start(name: Reference, folders: Folders) -> Reference:
+    """What a package was exported from: of RECIPE/package a stage of that recipe, not of the one that is reported."""
+    start: Reference = folders[name].result()["start"]
+    recipe, slash, _ = name.rpartition("/")
+    return f"{recipe}/{start}" if slash and "/" not in start else start
+
+
+def _network(start: Reference, compared: Compared, folders: Folders) -> nn.Module | None:
+    """None where the stage is of another recipe and nothing else names it."""
+    if start in compared.networks:
+        return compared.networks[start]
+    return folders[start].network() if start in folders and folders[start].done else None
+
+
+def _shape(package: Package) -> Shape:
+    spec = package.manifest.input
+    return min(spec.channels, 3), spec.height, spec.width
 
 
 def _onnx(network: nn.Module, shape: Shape) -> onnx.ModelProto:

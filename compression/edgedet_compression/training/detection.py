@@ -130,8 +130,11 @@ def detect(network: DarknetModule, codes: NDArray[np.uint8], geometry: Geometry)
     return replace(found, boxes=geometry.to_photo(found.boxes))
 
 
+def detect_all(network: DarknetModule, photos: PreparedPhotos) -> list[Detections]:
+    """Answers of a network in evaluation mode to all photos."""
+    return [detect(network, *pair) for pair in zip(photos.inputs, photos.geometries, strict=True)]
+
+
 def score_network(network: DarknetModule, validation: PreparedPhotos) -> DetectionScore:
-    """Answers of a network in evaluation mode against the boxes of all validation photos."""
-    pairs = zip(validation.inputs, validation.geometries, strict=True)
-    answers = [detect(network, codes, geometry) for codes, geometry in pairs]
-    return score_detections(validation.dataset, answers, validation.category_ids)
+    """These answers against the boxes of all validation photos."""
+    return score_detections(validation.dataset, detect_all(network, validation), validation.category_ids)

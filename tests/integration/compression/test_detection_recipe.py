@@ -1,6 +1,7 @@
 """A recipe for detectors: branches removed, weights transferred and distilled, channels pruned, packaged, reported."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -140,6 +141,11 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     assert "without 2 × 2" in text
     assert text.count("data:image/jpeg") >= 3
     assert "Speed at 96 × 96 pixels" in text
+    rows = re.findall(r"<tr><td>([^<]*:1: [^<]*)</td>", text)
+    assert rows == ["larger-squares:1: thin as int8, 96 × 96 pixels", "squares:1: thin as int8"]
+    assert "Speed and MACs at 64 × 64 pixels, or those that a row names" in text
+    assert "Photo 1, teacher: " in text
+    assert "Photo 1, squares:1: " in text
     figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
     assert set(figures["speed"]["64 x 64"]) == {"teacher", "student", "untaught", "thin", "package"}
     assert set(figures["speed"]["96 x 96"]) == {"teacher", "student", "untaught", "thin", "larger"}

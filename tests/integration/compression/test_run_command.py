@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from edgedet_compression.recipe import load_recipe
 from edgedet_compression.run_commands import app
+from edgedet_compression.runner import Workplace, folders_of
 from edgedet_runtime.package import load_package
 from typer.testing import CliRunner
 
@@ -172,6 +174,24 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     assert tested["n"] == 12
     assert tested["minus baseline"]["low"] <= tested["minus baseline"]["value"] <= tested["minus baseline"]["high"]
     assert str(bench.root) not in json.dumps(figures)
+
+
+def test_the_report_has_the_rounds_of_a_pruning_that_has_not_ended(bench: Bench, log: list[str]) -> None:
+    (sparse,) = re.findall(r'\[\[stages\]\]\nname = "sparse"\n[^[]*', TOY)
+    recipe = bench.recipe("more", TOY + sparse.replace('"sparse"', '"sparser"').replace("0.5", "0.6"))
+    place = Workplace(bench.root / "data", bench.runs, bench.models)
+    begun = folders_of(load_recipe(str(recipe)), place)["sparser"].path
+    for number in (1, 2, 10):
+        (begun / f"round-{number}").mkdir(parents=True)
+        (begun / f"round-{number}" / "log.jsonl").write_text(json.dumps({"epoch": 1, "loss": 1 / number}) + "\n")
+    done = bench("report", recipe, "--to", bench.root / "more.html")
+    assert done.exit_code == 0, done.stderr
+    html = (bench.root / "more.html").read_text(encoding="utf-8")
+    (losses,) = re.findall(r"<h3>Training loss</h3>.*?</figure>", html, re.DOTALL)
+    assert "</i>sparser</span>" in losses
+    heights = [float(point.split(",")[1]) for point in re.findall('points="([^"]*)"', losses)[-1].split()]
+    assert len(heights) == 3
+    assert heights == sorted(heights), "a falling loss, the rounds in order"
 
 
 def test_a_report_of_a_run_that_has_no_figures_yet_is_refused(bench: Bench) -> None:

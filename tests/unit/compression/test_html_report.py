@@ -50,7 +50,7 @@ def content(photos: list[Path]) -> ReportContent:
             Variant("int8", (pruned,), 7_680_000, 0.96, 8_900_000_000, 7_950_000, latency),
         ),
         charts=(Chart("Loss", "epoch", "loss", (curve,)),),
-        photos=tuple(PhotoPair(each, BOX, NOTHING) for each in pixels),
+        photos=tuple(PhotoPair(each, BOX, NOTHING, ("fp32", "cells:1")) for each in pixels),
         labels=("<ant>", "<bee>"),
         layers=(LayerChannels("conv0", 32, 24), LayerChannels("conv1", 64, 16)),
     )
@@ -111,6 +111,20 @@ def test_photos_are_small_and_stored_once(html: str, sample_photos: list[Path]):
     assert html.count("data:image/jpeg") == len(sample_photos)
     assert html.count('<use href="#photo-') == len(sample_photos)
     assert len(html.encode()) < 2e6
+
+
+def test_photos_are_captioned_with_who_found_the_boxes(html: str):
+    assert "Photo 1, fp32: 1 found" in html
+    assert "Photo 1, cells:1: 0 found" in html
+
+
+def test_what_is_not_known_of_a_package_has_a_dash(tmp_path: Path):
+    full = content([])
+    unknown = dataclasses.replace(full.variants[1], parameters=None, macs=None)
+    write_report(dataclasses.replace(full, variants=(full.variants[0], unknown)), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert '<span class="soft">parameters</span>' not in html
+    assert html.count("<td>–</td>") == 3, "and the zeros of the first network"
 
 
 def test_what_is_empty_is_left_out(tmp_path: Path):

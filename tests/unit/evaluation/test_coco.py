@@ -9,6 +9,10 @@ from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 BOX = (0, 3, 1.0, 2.0, 30.0, 40.0)
 
 
+def annotation(box: list, **more) -> dict:
+    return {"image_id": 0, "category_id": 1, "bbox": box, **more}
+
+
 def test_photos_keep_their_order_and_categories_follow_their_ids(make_dataset):
     dataset = read_coco(*make_dataset(3, [BOX]))
     assert [photo.id for photo in dataset.photos] == [0, 1, 2]
@@ -40,6 +44,13 @@ def test_the_checksum_follows_annotations_and_photos(make_dataset):
     assert read_coco(annotations, photos).sha256 != first
 
 
+def test_annotations_are_numbered_from_1_and_get_the_fields_that_they_lack(make_dataset):
+    bare, full = annotation([1, 2, 30, 40], id=0), annotation([1, 2, 30, 40], id=0, area=7, iscrowd=1)
+    dataset = read_coco(*make_dataset(1, [], annotations=[bare, full]))
+    found = [(item["id"], item["iscrowd"], item["area"]) for item in dataset.content["annotations"]]
+    assert found == [(1, 0, 1200), (2, 1, 7)]
+
+
 def test_a_listed_photo_that_is_not_there_is_named(make_dataset):
     annotations, photos = make_dataset(2, [BOX])
     (photos / "1.jpg").unlink()
@@ -59,6 +70,10 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"annotations": []}, "nothing to measure"),
         ({"categories": [{"id": "x", "name": "cat"}]}, "invalid literal"),
         ({"images": None}, "not COCO"),
+        ({"annotations": [{"image_id": 0, "category_id": 1}]}, "field 'bbox' is missing"),
+        ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox is \[1, 2, 3\]: give four finite numbers"),
+        ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox"),
+        ({"annotations": [annotation([1, 2, float("nan"), 4])]}, r"instances\.json .*annotations\[0\].bbox"),
     ],
 )
 def test_other_json_is_refused_with_the_field(make_dataset, changes: dict, message: str):

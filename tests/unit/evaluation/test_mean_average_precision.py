@@ -51,6 +51,36 @@ def test_perfect_answers_score_one(make_dataset):
     assert (score.map50, score.map50_95) == pytest.approx((1.0, 1.0))
 
 
+def one_box(x: float, y: float, width: float, height: float, label: int = 0) -> Detections:
+    return Detections(np.array([[x, y, x + width, y + height]], np.float32), np.ones(1, np.float32), np.array([label]))
+
+
+def test_a_box_of_id_0_without_crowd_and_area_can_be_found(make_dataset):
+    box = [10.0, 10.0, 50.0, 60.0]
+    annotations = [{"id": 0, "image_id": 0, "category_id": 1, "bbox": box}]
+    dataset = read_coco(*make_dataset(1, [], annotations=annotations))
+    score = score_detections(dataset, [one_box(*box)], CATEGORY_IDS)
+    assert score.map50 == pytest.approx(1)
+    assert score.resampled(np.ones((1, 1), np.int64))[0] == pytest.approx(1)
+
+
+def test_boxes_of_categories_that_are_no_labels_do_not_count(make_dataset):
+    mine, other = (0, 3, 10.0, 10.0, 50.0, 60.0), (0, 1, 100.0, 100.0, 70.0, 70.0)
+    dataset = read_coco(*make_dataset(1, [mine, other]))
+    answers, ids = [one_box(*mine[2:])], dataset.category_ids(["cat"])
+    score = score_detections(dataset, answers, ids)
+    assert (score.map50, score.map50_95) == pytest.approx((1, 1))
+    assert [figure[0] for figure in score.resampled(np.ones((1, 1), np.int64))] == pytest.approx([1, 1])
+    medium = map50_by_area(dataset, answers, ids)["medium"]
+    assert (medium.boxes, medium.map50) == (1, pytest.approx(1))
+
+
+def test_a_data_set_without_a_box_of_the_labels_is_refused(make_dataset):
+    dataset = read_coco(*make_dataset(1, [(0, 1, 0.0, 0.0, 9.0, 9.0)]))
+    with pytest.raises(DataMismatch, match="instances has no box of the 1 labels"):
+        score_detections(dataset, [one_box(0, 0, 9, 9)], dataset.category_ids(["cow"]))
+
+
 def test_no_answers_score_zero(make_dataset):
     dataset = read_coco(*make_dataset(1, [(0, 1, 0.0, 0.0, 9.0, 9.0)]))
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))

@@ -92,9 +92,16 @@ def test_a_form_that_is_not_read_is_named(
         read_quantized_graph(model)
 
 
-def test_a_float_network_is_refused():
-    node = helper.make_node("Sigmoid", ["x"], ["y"])
-    value = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 3)) for name in "xy"]
-    model = helper.make_model(helper.make_graph([node], "float", value[:1], value[1:]))
-    with pytest.raises(GraphUnsupported, match="input 'x' is not dequantized codes"):
+def float_layer(operator: str, *constants: str) -> onnx.ModelProto:
+    node = helper.make_node(operator, ["x", *constants], ["y"])
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 3)) for name in "xy"]
+    weights = [onnx.numpy_helper.from_array(np.eye(3, dtype=np.float32), name) for name in constants]
+    return helper.make_model(helper.make_graph([node], "float", values[:1], values[1:], weights))
+
+
+@pytest.mark.parametrize(
+    "model", [float_layer("Gemm", "w"), float_layer("Softmax")], ids=["weights", "unread operator"]
+)
+def test_a_float_network_is_refused_with_what_to_do(model: onnx.ModelProto):
+    with pytest.raises(GraphUnsupported, match="computes in float: quantize it with `edgedet-compress build`"):
         read_quantized_graph(model)
