@@ -24,6 +24,8 @@ from edgedet_compression.recipe_stages import (
 )
 
 _FOLDER = Path(__file__).parent / "recipes"
+_COARSEST_STRIDE = 32
+"""Of YOLO's heads, in pixels."""
 
 
 class DataSettings(Strict):
@@ -91,6 +93,27 @@ class Recipe(Strict):
                 known.add(stage.name)
             if isinstance(stage, ExportStage):
                 exports.add(stage.name)
+        return self
+
+    @model_validator(mode="after")
+    def _packages_have_names_of_their_own(self) -> Self:
+        names = [stage.package for stage in self.stages if isinstance(stage, ExportStage)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"package {name} is exported by two stages: rename package in one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _detectors_sizes_fit(self) -> Self:
+        sizes: dict[str, int | None] = {"data.size": self.data.size}
+        for stage in self.stages:
+            if isinstance(stage, ExportStage):
+                sizes[f"stage {stage.name}: size"] = stage.size
+            elif isinstance(stage, BranchReportStage):
+                sizes[f"stage {stage.name}: latency_size"] = stage.latency_size
+        for field, size in sizes.items():
+            if self.detects and size is not None and size % _COARSEST_STRIDE:
+                raise ValueError(f"{field} = {size}: detectors need a multiple of {_COARSEST_STRIDE}")
         return self
 
 

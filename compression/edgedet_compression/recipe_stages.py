@@ -4,6 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from edgedet_compression.building import NAME_PATTERN
 from edgedet_compression.training.schedule import Schedule, Share
 
 Positive = Annotated[float, Field(gt=0)]
@@ -99,9 +100,7 @@ class PruneChannelsStage(_Stage):
 
     kind: Literal["prune-channels"]
     start: Reference
-    criterion: Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"] = (
-        "std-prune"
-    )
+    criterion: Criterion = "std-prune"
     parameters: Annotated[int, Field(gt=0)] | None = None
     """At most this many are left, …"""
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
@@ -191,10 +190,10 @@ class ExportStage(_Stage):
 
     kind: Literal["export"]
     start: Reference
-    package: str
+    package: Annotated[str, Field(pattern=NAME_PATTERN)]
     description: str
     license: str
-    size: int | None = None
+    size: Annotated[int, Field(gt=0)] | None = None
     """Side of the package's input; else that of training."""
     baseline: Reference | None = None
     """Of a 4-bit package: the float network that its accuracy is measured beside."""

@@ -176,8 +176,20 @@ def _summary(result: dict[str, Any]) -> str:
     if result.get("log"):
         last = result["log"][-1]
         parts += [f"{name} {last[name]:.4f}" for name in ("loss", "top1", "mAP50") if name in last]
-    for name, figures in result.get("networks", {}).items():
-        parts += [f"{name}: {key} {found['value']:.4f}" for key, found in figures.items() if isinstance(found, dict)]
+    if "sparsity_wished" in result:
+        reached = max((entry["sparsity"] for entry in result["rounds"] if entry["kept"]), default=0.0)
+        parts.append(f"{reached:.2%} zeros in the layers pruned, wished {result['sparsity_wished']:.2%}")
+    for name, figures in (result.get("networks", {}) | result.get("packages", {})).items():
+        measured = {key: found for key, found in figures.items() if isinstance(found, dict)}
+        parts += [f"{name}: {key} {_estimate(found)}" for key, found in measured.items()]
+        if name != result["baseline"]:
+            against = f"{name} − {result['baseline']}"
+            parts += [f"{against}: {key} {_estimate(found['minus baseline'], '+')}" for key, found in measured.items()]
     if "package" in result:
         parts.append(result["package"])
     return "\n".join(parts)
+
+
+def _estimate(found: dict[str, float], sign: str = "") -> str:
+    value, low, high = (format(found[part], f"{sign}.4f") for part in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"

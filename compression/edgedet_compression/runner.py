@@ -34,7 +34,7 @@ from edgedet_compression.sources import cache_folder
 from edgedet_compression.stages.branches import report_branches
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.stages.evaluate import evaluate
-from edgedet_compression.stages.export import export
+from edgedet_compression.stages.export import export, package_target
 from edgedet_compression.stages.given import take_given
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
@@ -65,8 +65,12 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         CompressionFault: one of its kinds; what was done stays, and the next run goes on from there.
     """
     data, folders = open_data(recipe, place), folders_of(recipe, place)
+    stages = _needed(recipe, until)
+    for stage in stages:
+        if not folders[stage.name].done:
+            _check(stage, recipe, data, place)
     done: dict[str, StageFolder] = {}
-    for stage in _needed(recipe, until):
+    for stage in stages:
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
@@ -85,7 +89,7 @@ def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
     """Every stage's folder, done or not.
 
     Raises:
-        BuildRefused: recipes name each other's stages in a circle.
+        BuildRefused: recipes name each other's stages in a circle, or those of other data.
     """
     return _folders(recipe, place, ())
 
@@ -94,11 +98,14 @@ def _folders(recipe: Recipe, place: Workplace, above: tuple[str, ...]) -> dict[s
     """The same; `above` are the recipes that asked."""
     asked = (*above, recipe.name)
     if recipe.name in above:
-        raise BuildRefused(f"recipes need each other: {' → '.join(asked)}: take one of these references out")
+        raise BuildRefused(
+            f"recipes need each other: {' → '.join(asked)}: "
+            "take one of these references out, or give each recipe a name of its own"
+        )
     data = open_data(recipe, place)
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
-        read = [_found(reference, folders, place, asked) for reference in references(stage)]
+        read = [_found(reference, recipe, folders, place, asked) for reference in references(stage)]
         photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
         # A package in another folder is another one.
         where = str(place.models.absolute()) if isinstance(stage, ExportStage) else ""
@@ -110,7 +117,7 @@ def _folders(recipe: Recipe, place: Workplace, above: tuple[str, ...]) -> dict[s
 def folders_read(recipe: Recipe, folders: dict[str, StageFolder], place: Workplace) -> dict[Reference, StageFolder]:
     """The folders of all that the recipe's stages read, those of other recipes among them."""
     named = dict.fromkeys(reference for stage in recipe.stages for reference in references(stage))
-    return {reference: _found(reference, folders, place, (recipe.name,)) for reference in named}
+    return {reference: _found(reference, recipe, folders, place, (recipe.name,)) for reference in named}
 
 
 def open_data(recipe: Recipe, place: Workplace) -> OpenData:
@@ -147,15 +154,39 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
     return [stage for stage in recipe.stages if stage.name in wanted]
 
 
+def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
+    """Find out before the work what the stage would be refused for after hours."""
+    try:
+        if isinstance(stage, ExportStage):
+            package_target(stage, recipe, data, place.models)
+        elif isinstance(stage, TrainStage | PruneWeightsStage) and isinstance(data, ClassificationData):
+            data.check(stage)
+    except BuildRefused as error:
+        raise BuildRefused(f"stage {stage.name}: {error}") from error
+
+
 def _found(
-    reference: Reference, folders: dict[str, StageFolder], place: Workplace, asked: tuple[str, ...]
+    reference: Reference, recipe: Recipe, folders: dict[str, StageFolder], place: Workplace, asked: tuple[str, ...]
 ) -> StageFolder:
     """The folder of a stage of this recipe, or of RECIPE/STAGE."""
     name, slash, stage = reference.rpartition("/")
     if not slash:
         return folders[stage]
     other = load_recipe(name)
-    return _folders(other, place, asked)[other.stage(stage).name]
+    folder = _folders(other, place, asked)[other.stage(stage).name]
+    for setting, (own, its) in _read_differently(recipe, other, place).items():
+        raise BuildRefused(
+            f"{recipe.name}: data.{setting} is {own!r}, but {its!r} where {reference} is made: make them one"
+        )
+    return folder
+
+
+def _read_differently(recipe: Recipe, other: Recipe, place: Workplace) -> dict[str, tuple[object, object]]:
+    """Settings of two recipes' data that a network of one would be wrong under in the other."""
+    fields = ("format", "normalization", "size")
+    pairs = {field: (getattr(recipe.data, field), getattr(other.data, field)) for field in fields}
+    pairs["labels"] = (open_data(recipe, place).labels, open_data(other, place).labels)
+    return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
 
 
 def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:

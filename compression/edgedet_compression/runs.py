@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.package import load_package
 from pydantic import BaseModel
 from torch import nn
 
@@ -30,11 +32,13 @@ class StageFolder:
 
     @property
     def done(self) -> bool:
-        """Whether the stage ended, and its files are still there."""
+        """Whether the stage ended, and its files are still there; a package that took the place of its own is not."""
         if not (self.path / RESULT).is_file():
             return False
         result = self.result()
-        return result["inputs"] == self.inputs and all(Path(self.path, file).exists() for file in result["files"])
+        if result["inputs"] != self.inputs or not all(Path(self.path, file).exists() for file in result["files"]):
+            return False
+        return "package" not in result or _digest_of(Path(result["package"])) == result["digest"]
 
     def finish(self, figures: dict[str, Any]) -> None:
         """Write the result: the stage is done; `figures` may name `files` beside the network."""
@@ -52,6 +56,13 @@ class StageFolder:
     def network(self) -> nn.Module:
         """The stage's network, in evaluation mode."""
         return load_network(self.path / NETWORK)
+
+
+def _digest_of(package: Path) -> str | None:
+    try:
+        return load_package(package).digest
+    except PackageRefused:
+        return None
 
 
 def runs_folder(given: Path | None) -> Path:

@@ -129,12 +129,32 @@ class ClassificationData:
         """A network for these classes.
 
         Raises:
-            BuildRefused: the family is one of detectors.
+            BuildRefused: the family is one of detectors, or reads other images.
         """
-        if settings.family not in _FAMILIES:
-            raise BuildRefused(f"{settings.family} needs boxes: data.format coco or voc, not {self.settings.format}")
+        self._check_family(settings.family)
         torch.manual_seed(seed)
         return _FAMILIES[settings.family](len(self.labels), self.image_shape[1])
+
+    def check(self, stage: TrainStage | PruneWeightsStage) -> None:
+        """Find out before the work whether the stage can learn these images.
+
+        Raises:
+            BuildRefused: the network's family is for others, or there are fewer than a batch holds.
+        """
+        if isinstance(stage, TrainStage) and stage.network is not None:
+            self._check_family(stage.network.family)
+        self.task(stage)
+
+    def _check_family(self, family: str) -> None:
+        if family not in _FAMILIES:
+            raise BuildRefused(f"{family} needs boxes: data.format coco or voc, not {self.settings.format}")
+        channels, rows, columns = self.image_shape
+        lenet = family == "lenet"
+        fits = self.image_shape == (1, 28, 28) if lenet else channels == 3
+        if not fits:
+            needed = "gray images of 28 x 28 pixels" if lenet else "color images"
+            given = f"{self.settings.format} gives {'gray' if channels == 1 else 'color'} ones of {rows} x {columns}"
+            raise BuildRefused(f"network.family {family} needs {needed}, {given}: take another family")
 
     def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> ClassificationTask:
         """What the stage learns."""

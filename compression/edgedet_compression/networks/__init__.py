@@ -1,1 +1,1 @@
-"""Readers of trained networks; each gives float ONNX."""
+"""Networks: torch modules that are trained, and readers of trained ones that give float ONNX."""

@@ -145,6 +145,9 @@ def _widths(groups: Sequence[ChannelGroup], ranked: _Ranked, cut: int, floor: fl
     gone = np.bincount(ranked.order[:cut], minlength=len(groups))
     widths = []
     for group, less in zip(groups, gone.tolist(), strict=True):
+        if less == 0:
+            widths.append(group.channels)
+            continue
         least = max(1, math.ceil(floor * group.channels))
         width = friendly_width(max(least, group.channels - less), group.channels)
         if width < least:

@@ -19,8 +19,8 @@ from edgedet_compression.pruning.masks import Masks, Spared, apply_masks, prunab
 
 FineTune = Callable[[nn.Module, Masks, int], None]
 """Trains in place with the masks held; the number of the round, from 1, names its run folder."""
-Validate = Callable[[nn.Module], float]
-"""A figure on the validation split, better when higher."""
+Validate = Callable[[nn.Module], float | None]
+"""A figure on the validation split, better when higher; None where there is none, and every round is kept."""
 ROUNDS = "rounds.json"
 
 
@@ -32,14 +32,14 @@ class CyclePlan:
     """Of the weights that may be pruned, at the end."""
     rounds: int
     """As planned; shrunken percentages take more."""
-    reference: float
-    """The validation figure of the network before pruning."""
+    reference: float | None
+    """The validation figure of the network before pruning; None where nothing is validated."""
     tolerance: float
     """The figure may fall so far below the reference."""
     shrink: float = 0.5
     """Factor on all later percentages when a round is taken back."""
     most_rounds: int = 30
-    """The cycles end here at the latest, taken-back rounds counted."""
+    """The cycles end here at the latest, taken-back rounds counted; or at twice the planned rounds, if that is more."""
     spared: Spared = "none"
 
 
@@ -51,8 +51,8 @@ class Round:
     """Share of the weights left before it that went."""
     sparsity: float
     """Of all, with this round."""
-    figure: float
-    """On the validation split, after fine-tuning."""
+    figure: float | None
+    """On the validation split, after fine-tuning; None where nothing is validated."""
     kept: bool
     """False: the figure dropped and the round was taken back."""
 
@@ -62,7 +62,7 @@ def next_round(plan: CyclePlan, rounds: Sequence[Round]) -> tuple[float, float] 
     reached = max((done.sparsity for done in rounds if done.kept), default=0.0)
     left = 1 - reached
     to_go = (plan.sparsity - reached) / left
-    if to_go < 1e-9 or len(rounds) >= plan.most_rounds:
+    if to_go < 1e-9 or len(rounds) >= max(plan.most_rounds, 2 * plan.rounds):
         return None
     shrunken = plan.shrink ** sum(not done.kept for done in rounds)
     percentage = min(to_go, _planned_percentage(plan, reached) * shrunken)
@@ -96,7 +96,7 @@ def prune_in_cycles(
         apply_masks(network, masks)
         fine_tune(network, masks, len(rounds) + 1)
         figure = validate(network)
-        kept = figure >= plan.reference - plan.tolerance
+        kept = figure is None or plan.reference is None or figure >= plan.reference - plan.tolerance
         rounds.append(Round(percentage, sparsity, figure, kept))
         # Weights first: a crash in between leaves rounds that name a file which is there.
         if kept:

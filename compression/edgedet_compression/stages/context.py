@@ -10,12 +10,16 @@ from torch import nn
 
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress
+from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import Reference
 from edgedet_compression.runs import StageFolder
 
 OpenData = DetectionData | ClassificationData
+Figures = dict[str, Any]
+"""What a stage puts into its result, as JSON."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,23 @@ class Context:
         return self.read[reference].network()
 
     def package(self, reference: Reference) -> Package:
-        """The package of an export stage that this one names."""
-        return load_package(Path(self.read[reference].result()["package"]))
+        """The package of an export stage that this one names.
 
+        Raises:
+            BuildRefused: another one has taken its place.
+        """
+        result = self.read[reference].result()
+        package = load_package(Path(result["package"]))
+        if package.digest != result["digest"]:
+            raise BuildRefused(
+                f"{package.folder} is not what {reference} exported: rename package there, and run again"
+            )
+        return package
 
-Figures = dict[str, Any]
-"""What a stage puts into its result, as JSON."""
+    def zeros(self, reference: Reference, network: nn.Module) -> Figures:
+        """The sparsity of a network made from that of a named stage, where `prune-weights` had zeroed weights of it.
+
+        Stages that hand weights on put it into their result: there the next one sees that there are zeros to keep.
+        """
+        pruned = "sparsity" in self.read[reference].result()
+        return {"sparsity": sparsity(prunable_weights(network)).total} if pruned else {}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.package import load_package
 
@@ -11,15 +12,17 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.low_bit_onnx import export_low_bit
 from edgedet_compression.export.torch_onnx import float_model
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
+from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import ExportStage
-from edgedet_compression.stages.context import Context, Figures
+from edgedet_compression.stages.context import Context, Figures, OpenData
+from edgedet_compression.training.classification import normalized
 
 _COMPARED = 8
 """Calibration images on which the codes of a 4-bit package are compared with torch's."""
 
 
 def export(stage: ExportStage, context: Context) -> Figures:
-    """Write the package below the models folder; one that this recipe made before is replaced."""
+    """Write the package below the models folder; one that this recipe made before of the same photos is replaced."""
     network, data = context.network(stage.start), context.data
     if isinstance(network, LowBitNetwork) != (stage.baseline is not None):
         raise BuildRefused(
@@ -32,20 +35,20 @@ def export(stage: ExportStage, context: Context) -> Figures:
     channels = 1 if spec.channels == 1 else 3
     parent = f"{context.recipe.name}/{stage.start}"
     shape = (channels, spec.height, spec.width)
-    first = (np.moveaxis(calibration.photos[0][..., :channels], 3, 1) / 255).astype(np.float32)
+    first = torch.from_numpy(np.moveaxis(calibration.photos[0][..., :channels], 3, 1).astype(np.float32) / 255)
     trained = Trained(
-        source=float_model(floating, data.labels, shape, parent, [first]),
+        source=float_model(floating, data.labels, shape, parent, [normalized(first, data.normalization).numpy()]),
         input=spec,
         normalization=data.normalization,
         calibration=calibration,
         accuracy=data.accuracy,
-        command=f"edgedet-compress run {context.recipe.name} --until {stage.name}",
+        command=_command(stage, context.recipe),
         description=stage.description,
         license=stage.license,
         seed=context.recipe.data.seed,
-        data=(f"training: {Path(context.recipe.data.folder).name}, sha256 {data.fingerprint}",),
+        data=(_training(context.recipe, data),),
     )
-    target = Target(context.models, stage.package, replace=_is_ours(context.models / stage.package / "1", trained))
+    target = package_target(stage, context.recipe, data, context.models)
     if isinstance(network, LowBitNetwork):
         quantized = export_low_bit(network, shape, calibration.photos[:_COMPARED])
         package = build_quantized(trained, quantized, target, context.progress)
@@ -61,9 +64,33 @@ def export(stage: ExportStage, context: Context) -> Figures:
     }
 
 
-def _is_ours(folder: Path, trained: Trained) -> bool:
-    """Whether a package is there that this recipe made before; another's is not replaced."""
+def package_target(stage: ExportStage, recipe: Recipe, data: OpenData, models: Path) -> Target:
+    """Where the package goes: its place is free, or has one that this stage made before.
+
+    Raises:
+        BuildRefused: another's package is there, or the folder cannot be written.
+    """
+    ours = Target(models, stage.package, replace=True)
+    if ours.folder.exists() and not _is_ours(ours.folder, stage, recipe, data):
+        raise BuildRefused(
+            f"{ours.folder} is there, and not of this recipe and these photos: rename package, or remove the folder"
+        )
+    ours.check()
+    return ours
+
+
+def _is_ours(folder: Path, stage: ExportStage, recipe: Recipe, data: OpenData) -> bool:
+    """Recipes that began as the same template may have one name: the photos tell their packages apart."""
     try:
-        return load_package(folder).manifest.provenance.recipe == trained.command
+        made = load_package(folder).manifest.provenance
     except PackageRefused:
         return False
+    return made.recipe == _command(stage, recipe) and _training(recipe, data) in made.data
+
+
+def _command(stage: ExportStage, recipe: Recipe) -> str:
+    return f"edgedet-compress run {recipe.name} --until {stage.name}"
+
+
+def _training(recipe: Recipe, data: OpenData) -> str:
+    return f"training: {Path(recipe.data.folder).name}, sha256 {data.fingerprint}"

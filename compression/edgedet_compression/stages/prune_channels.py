@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.channel_groups import channel_groups, group_scores
 from edgedet_compression.pruning.channels import prune_share, prune_to_parameters
@@ -18,8 +19,18 @@ from edgedet_compression.stages.context import Context, Figures
 
 def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
     """Prune, write the network; figures tell widths, parameters and MACs before and after, and Spearman's ρ to other
-    criteria."""
+    criteria.
+
+    Raises:
+        BuildRefused: the criterion ranks nothing in this network, or the floor leaves more than the budget.
+    """
     network = context.network(stage.start)
+    normalizes = any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) for module in network.modules())
+    if stage.criterion == "network-slimming" and not normalizes:
+        raise BuildRefused(
+            f"stage {stage.name}: criterion network-slimming ranks by BatchNorm, of which {stage.start} has none: "
+            "take l1-norm"
+        )
     shape = context.data.image_shape
     importance = _importance(stage)
     if stage.parameters is not None:
@@ -35,6 +46,7 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
         "macs_before": count_cost(network, shape).macs,
         "rank_correlation": _correlations(network, shape, importance),
         "widths": {layer: list(widths) for layer, widths in found.widths.items()},
+        **context.zeros(stage.start, found.network),
     }
 
 

@@ -36,8 +36,8 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         folder = context.folder.path / f"round-{number}"
         train(pruned, task, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
 
-    def validate(pruned: nn.Module) -> float:
-        return 1.0 if stage.all_data else _figure(task.evaluate(pruned.eval()))
+    def validate(pruned: nn.Module) -> float | None:
+        return None if stage.all_data else _figure(task.evaluate(pruned.eval()))
 
     plan = _plan(stage, validate(network))
     rounds = prune_in_cycles(network, plan, fine_tune, validate, context.folder.path, _CRITERIA[stage.method])
@@ -52,6 +52,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         "parameters": parameter_count(network),
         "reference": plan.reference,
         "rounds": [asdict(done) for done in rounds],
+        "sparsity_wished": stage.sparsity,
         "sparsity": sparsity(prunable_weights(network)).total,
         "bytes_sparse": size.total,
         "logs": logs,
@@ -59,7 +60,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     }
 
 
-def _plan(stage: PruneWeightsStage, reference: float) -> CyclePlan:
+def _plan(stage: PruneWeightsStage, reference: float | None) -> CyclePlan:
     """The baselines prune once, and keep what comes of it."""
     dynamic = stage.method == "dynamic-percentage"
     return CyclePlan(

@@ -20,4 +20,8 @@ def insert_quantizers(stage: QuantizeStage, context: Context) -> Figures:
     scheme = Scheme(stage.weights, stage.activations, stage.scales)
     found = low_bit(network, scheme, data.normalization, images)
     save_network(found, context.folder.path / NETWORK)
-    return {"parameters": parameter_count(found), "parameters_before": parameter_count(network)}
+    return {
+        "parameters": parameter_count(found),
+        "parameters_before": parameter_count(network),
+        **context.zeros(stage.start, found),
+    }

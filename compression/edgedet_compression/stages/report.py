@@ -124,7 +124,7 @@ def _log(folder: StageFolder) -> list[dict[str, Any]]:
 
 
 def _round_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
-    """What each round of pruning single weights has left of the validation figure."""
+    """What each round of pruning single weights has left of the validation figure; none of those that have none."""
     rounds = {stage.name: _rounds(folders[stage.name]) for stage in recipe.stages}
     curves = [Curve(name, points) for name, points in rounds.items() if points]
     if curves:
@@ -135,6 +135,8 @@ def _rounds(folder: StageFolder) -> tuple[tuple[float, float], ...]:
     if not folder.done or "rounds" not in folder.result():
         return ()
     result = folder.result()
+    if result["reference"] is None:
+        return ()
     kept = [(100 * entry["sparsity"], entry["figure"]) for entry in result["rounds"] if entry["kept"]]
     return ((0.0, result["reference"]), *kept)
 

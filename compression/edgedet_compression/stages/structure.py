@@ -18,7 +18,8 @@ def remove_branch(stage: RemoveBranchStage, context: Context) -> Figures:
     network = context.network(stage.start)
     if not isinstance(network, DarknetModule):
         raise BuildRefused(f"stage {stage.name}: {stage.start} is no YOLO network and has no branches")
-    return _write(without_branch(network, stage.stride), network, context)
+    found = without_branch(network, stage.stride)
+    return _write(found, network, context) | context.zeros(stage.start, found)
 
 
 def fresh_copy(stage: FreshCopyStage, context: Context) -> Figures:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
+from edgedet_compression.pruning.masks import holding, prunable_weights
 from edgedet_compression.pruning.sparsity import gamma_penalty
 from edgedet_compression.quantization.pact import clip_penalty
 from edgedet_compression.recipe_stages import TrainStage
@@ -15,13 +16,15 @@ from edgedet_compression.training.loop import Methods, train
 
 
 def train_network(stage: TrainStage, context: Context) -> Figures:
-    """Train, write the network; figures are the whole log and the size."""
+    """Train, write the network; figures are the whole log and the size. Weights that were pruned stay zero."""
     network = _start(stage, context)
+    sparse = context.zeros(stage.start, network) if stage.start else {}
+    hold = holding({name: weight != 0 for name, weight in prunable_weights(network).items()}) if sparse else None
     teacher = context.network(stage.distillation.teacher) if stage.distillation else None
     if teacher is not None:
         teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     task = context.data.task(stage, teacher)
-    methods = Methods(penalty=_penalty(stage))
+    methods = Methods(penalty=_penalty(stage), hold=hold)
     log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)
     save_network(network, context.folder.path / NETWORK)
     return {
@@ -29,6 +32,7 @@ def train_network(stage: TrainStage, context: Context) -> Figures:
         "parameters": parameter_count(network),
         "bytes": state_bytes(network),
         "log": log,
+        **sparse,
     }
 
 

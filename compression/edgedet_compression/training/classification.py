@@ -51,7 +51,8 @@ class ClassificationTask:
     def __post_init__(self) -> None:
         if not 0 < self.batch_size <= len(self.learned):
             raise BuildRefused(
-                f"batch = {self.batch_size}: {self.learned.name} has {len(self.learned)} images to learn"
+                f"batch = {self.batch_size}: {self.learned.name} has {len(self.learned)} images to learn: "
+                "give a smaller one"
             )
 
     @property

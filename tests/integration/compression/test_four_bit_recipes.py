@@ -90,6 +90,15 @@ def test_twin_and_low_bit_networks_get_the_same_extra_training(name: str) -> Non
         assert stage.all_data == twin.all_data
 
 
+def test_a_network_for_color_is_refused_on_digits(shrunken: Workplace) -> None:
+    text = Path("lenet-w4a4.toml").read_text(encoding="utf-8")
+    file = Path("color.toml")
+    file.write_text(text.replace('family = "lenet"', 'family = "resnet20"'), encoding="utf-8")
+    wanted = "stage float: network.family resnet20 needs color images, mnist gives gray ones of 28 x 28"
+    with pytest.raises(BuildRefused, match=wanted):
+        run_recipe(load_recipe(str(file)), shrunken)
+
+
 def test_a_package_of_4_bits_wants_its_float_network_named(shrunken: Workplace) -> None:
     text = Path("lenet-w4a4.toml").read_text(encoding="utf-8")
     file = Path("no-baseline.toml")

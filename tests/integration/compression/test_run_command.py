@@ -46,6 +46,13 @@ sparsity = 0.5
 tolerance = 1.0
 schedule = { epochs = 1, batch = 8, lr = 0.01, precision = "fp32" }
 [[stages]]
+name = "unseen"
+kind = "prune-weights"
+start = "dense"
+sparsity = 0.5
+all_data = true
+schedule = { epochs = 1, batch = 8, lr = 0.01, precision = "fp32" }
+[[stages]]
 name = "thin"
 kind = "prune-channels"
 start = "dense"
@@ -123,8 +130,9 @@ def log(bench: Bench) -> Iterator[list[str]]:
 
 def test_a_log_has_a_line_an_epoch_with_loss_and_validation_figure(log: list[str]) -> None:
     epochs = [line for line in log if line.startswith("epoch ")]
-    assert [line.split(":")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2", "epoch 1 of 1"]
-    assert all(re.fullmatch(r"epoch \d of \d: loss \S+, top1 \S+ \(\d+ s\)", line) for line in epochs)
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1 of 2", "epoch 2 of 2", "epoch 1 of 1", "epoch 1 of 1"]
+    assert all(re.fullmatch(r"epoch \d of \d: loss \S+, top1 \S+ \(\d+ s\)", line) for line in epochs[:-1])
+    assert re.fullmatch(r"epoch 1 of 1: loss \S+ \(\d+ s\)", epochs[-1]), "all photos are learned"
     assert [line for line in log if line.startswith("stage ")][:2] == [
         "stage dense (train)",
         "stage sparse (prune-weights)",
@@ -137,7 +145,12 @@ def test_runs_are_kept_where_edgedet_runs_says_and_are_not_done_again(bench: Ben
     again = bench("run", bench.toy)
     assert again.exit_code == 0, again.stderr
     assert "epoch" not in again.stderr
-    assert "thin: top1" in again.stdout
+    interval = r"\[\S+, \S+\]"
+    for name in ("thin", "package"):
+        assert re.search(rf"{name}: top1 [01]\.\d{{4}} {interval}", again.stdout)
+        assert re.search(rf"{name} − dense: top1 [+-]\d\.\d{{4}} {interval}", again.stdout)
+    assert "dense − dense" not in again.stdout
+    assert "50.00% zeros in the layers pruned, wished 50.00%" in again.stdout
 
 
 def test_export_names_the_package_and_a_stage_that_is_none(bench: Bench, log: list[str]) -> None:
@@ -168,7 +181,9 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     assert f"edgedet-compress run {bench.toy}" in html
     figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
     assert figures["recipe"]["name"] == "toy"
-    assert list(figures["stages"]) == ["dense", "sparse", "thin", "package", "test"]
+    assert list(figures["stages"]) == ["dense", "sparse", "unseen", "thin", "package", "test"]
+    unseen = figures["stages"]["unseen"]
+    assert (unseen["reference"], [done["figure"] for done in unseen["rounds"]]) == (None, [None])
     assert set(figures["speed"]["32 x 32"]) == {"dense", "sparse", "thin", "package"}
     tested = figures["stages"]["test"]["packages"]["package"]["top1"]
     assert tested["n"] == 12

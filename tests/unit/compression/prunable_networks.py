@@ -10,9 +10,13 @@ IMAGE = (3, 16, 16)
 
 
 def small_vgg(seed: int = 0) -> VGG:
-    """16 x 16 pixels to 4 logits."""
+    """16 x 16 pixels to 4 logits; no weight is zero, as after a training and unlike in a fresh VGG."""
     torch.manual_seed(seed)
-    return _lively(VGG([32, "M", 32, 48, "M", 48, "M", 32, "M"], 32, 4))
+    network = VGG([32, "M", 32, 48, "M", 48, "M", 32, "M"], 32, 4)
+    for module in network.features:
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return _lively(network)
 
 
 def small_yolo(seed: int = 0) -> DarknetModule:

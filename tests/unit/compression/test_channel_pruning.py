@@ -2,6 +2,7 @@ import pytest
 import torch
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks import families
+from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20
 from edgedet_compression.pruning.channel_groups import channel_groups
 from edgedet_compression.pruning.channels import friendly_width, keep_channels, prune_share, prune_to_parameters
@@ -67,6 +68,16 @@ def test_a_resnet_with_fixed_shortcuts_gives_up_inner_channels_alone():
     pruned = prune_share(network, std_prune, (3, 32, 32), 0.5).network
     assert pruned(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
     assert families.parameter_count(pruned) < families.parameter_count(network)
+
+
+def test_a_layer_that_loses_nothing_keeps_a_width_that_is_not_round():
+    def all_but_fc2(layer):
+        return torch.full((len(layer.weight),), float(layer.name == "fc2"))
+
+    pruned = prune_share(LeNet(), all_but_fc2, (1, 28, 28), 0.3)
+    assert pruned.widths
+    assert "fc2" not in pruned.widths
+    assert pruned.network.fc2.out_features == 84
 
 
 def test_groups_are_found_in_networks_whose_weights_are_frozen_and_training_mode_is_kept():

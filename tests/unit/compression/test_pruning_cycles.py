@@ -93,6 +93,23 @@ def test_a_criterion_with_a_threshold_per_layer_prunes_every_layer_alike(tmp_pat
     assert all(share == pytest.approx(0.9, abs=0.01) for share in sparsity(prunable_weights(network)).layers.values())
 
 
+def test_as_many_rounds_are_done_as_are_planned():
+    plan = CyclePlan(sparsity=0.9, rounds=40, reference=0, tolerance=0)
+    done: list[Round] = []
+    while (wish := next_round(plan, done)) is not None:
+        done.append(Round(*wish, figure=0.0, kept=True))
+    assert len(done) == 40
+    assert done[-1].sparsity == pytest.approx(0.9)
+
+
+def test_where_nothing_is_validated_every_round_is_kept_and_there_is_no_figure(tmp_path):
+    network = small_vgg()
+    plan = CyclePlan(sparsity=0.9, rounds=2, reference=None, tolerance=0)
+    rounds = prune_in_cycles(network, plan, _no_training, lambda _: None, tmp_path)
+    assert [(done.kept, done.figure) for done in rounds] == [(True, None)] * 2
+    assert read_rounds(tmp_path) == rounds
+
+
 @settings(deadline=None, max_examples=50)
 @given(outcomes=st.lists(st.booleans(), max_size=30), rounds=st.integers(1, 12), final=st.floats(0.1, 0.99))
 def test_whatever_validation_says_sparsity_stays_below_the_aim_and_the_cycles_end(outcomes, rounds, final):

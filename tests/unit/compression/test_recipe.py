@@ -110,6 +110,47 @@ def test_networks_and_packages_are_not_taken_for_each_other(tmp_path: Path, old:
         load_recipe(written(tmp_path, text.replace(old, new)))
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('package = "small"', 'package = "Small"', "stages.2.export.package"),
+        (
+            EVALUATION.split("[[stages]]")[2],
+            EVALUATION.split("[[stages]]")[1].replace('"package"', '"again"'),
+            "package small is exported by two stages: rename package",
+        ),
+    ],
+)
+def test_packages_that_cannot_be_written_are_told_first(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, (SMALL + EVALUATION).replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('folder = "photos"', 'folder = "photos"\nsize = 300', "data.size = 300: detectors need a multiple of 32"),
+        ('package = "small"', 'package = "small"\nsize = 400', "stage package: size = 400: .* multiple of 32"),
+        (
+            EVALUATION.split("[[stages]]")[2],
+            '\nname = "cut"\nkind = "branch-report"\nteacher = "first"\nvariants = []\nstrides = []\nlatency_size = 99',
+            "stage cut: latency_size = 99: .* multiple of 32",
+        ),
+    ],
+)
+def test_sizes_that_no_detector_takes_are_told_first(tmp_path: Path, old: str, new: str, message: str) -> None:
+    text = (SMALL + EVALUATION).replace('"folders"', '"voc"').replace("vgg16", "yolov3-tiny")
+    load_recipe(written(tmp_path, text))
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text.replace(old, new)))
+
+
+@pytest.mark.parametrize("name", ["my-detector", "my-classifier"])
+def test_templates_mark_what_two_recipes_must_not_share(name: str) -> None:
+    marked = [line.split(" =")[0] for line in recipe_text(name).splitlines() if "# <-" in line]
+    assert {"name", "folder", "package"} <= {*marked}
+
+
 def test_a_recipe_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(BuildRefused, match="yolov3-bccd"):
         load_recipe("yolov9")

@@ -121,11 +121,70 @@ def test_a_package_that_was_taken_away_is_made_again(place: Workplace) -> None:
     assert (place.models / "toy-shapes" / "1" / "model.onnx").is_file()
 
 
-def test_a_package_of_another_origin_is_not_replaced(place: Workplace) -> None:
-    run_recipe(recipe(), place)
-    other = recipe(RECIPE.replace('name = "toy"', 'name = "other"'))
-    with pytest.raises(BuildRefused, match="versions are immutable"):
+@pytest.mark.parametrize(("old", "new"), [('name = "toy"', 'name = "other"'), ('"photos"', '"more-photos"')])
+def test_a_package_of_another_recipe_or_of_other_photos_is_not_replaced(place: Workplace, old: str, new: str) -> None:
+    made = run_recipe(recipe(), place)["package"]
+    assert place.data is not None
+    if not (place.data / "more-photos").exists():
+        write_shapes(place.data / "more-photos", seed=1)
+    other = recipe(RECIPE.replace(old, new))
+    with pytest.raises(BuildRefused, match=r"stage package: .*toy-shapes/1 is there.*: rename package, or remove the"):
         run_recipe(other, place)
+    assert not any(folder.path.exists() for folder in folders_of(other, place).values()), "refused before any stage"
+    assert made.done
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "batch = 8, lr = 0.01",
+            "batch = 25, lr = 0.01",
+            "stage sparse: batch = 25: .* 24 images .*: give a smaller one",
+        ),
+        (
+            'start = "thin-structure"',
+            'network = { family = "lenet" }',
+            "stage thin: network.family lenet needs gray images of 28 x 28 pixels, folders gives color ones of 32 x 32",
+        ),
+    ],
+)
+def test_what_a_late_stage_would_refuse_is_told_before_the_first(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    with pytest.raises(BuildRefused, match=message):
+        run_recipe(recipe(RECIPE.replace(old, new)), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_export_is_not_done_once_another_package_has_its_place(place: Workplace, tmp_path: Path) -> None:
+    package = load_package(Path(run_recipe(recipe(), place)["package"].result()["package"]))
+    folder = StageFolder(tmp_path, "a" * 64)
+    folder.finish({"package": str(package.folder), "digest": package.digest})
+    assert folder.done
+    folder.finish({"package": str(package.folder), "digest": "0" * 64})
+    assert not folder.done
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("size = 32", "size = 64", "data.size is 64, but 32 where .*first.toml/dense is made"),
+        ('"folders"', '"folders"\nlabels = ["stripes", "square"]', r"data.labels is \('stripes', 'square'\), but"),
+        ('"folders"', '"folders"\nnormalization = "imagenet"', "data.normalization is 'imagenet', but 'own'"),
+    ],
+)
+def test_a_network_of_a_recipe_with_other_data_is_refused(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "first.toml").write_text(RECIPE, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(
+        'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
+    )
+    assert folders_of(recipe(text), place)
+    with pytest.raises(BuildRefused, match=message):
+        folders_of(recipe(text.replace(old, new)), place)
 
 
 def test_a_stage_is_done_once_its_result_and_its_files_are_there(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 
 
-def write_shapes(folder: Path) -> None:
+def write_shapes(folder: Path, seed: int = 0) -> None:
     """A folder for each of the splits train (16 photos a class) and test (6): dark noise with a square, or stripes."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for split, count in (("train", 16), ("test", 6)):
         for label in ("square", "stripes"):
             place = folder / split / label

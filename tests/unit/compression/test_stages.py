@@ -1,0 +1,100 @@
+"""Single stages: what they hand on to the next, and what they refuse."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.networks.families import save_network
+from edgedet_compression.networks.lenet import LeNet
+from edgedet_compression.networks.vgg import VGG
+from edgedet_compression.progress import silent
+from edgedet_compression.pruning.criteria import one_threshold
+from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
+from edgedet_compression.recipe import Recipe
+from edgedet_compression.recipe_stages import PruneChannelsStage, QuantizeStage, TrainStage
+from edgedet_compression.runner import Workplace, open_data
+from edgedet_compression.runs import NETWORK, StageFolder
+from edgedet_compression.stages.context import Context, Figures
+from edgedet_compression.stages.prune_channels import prune_channels
+from edgedet_compression.stages.quantize import insert_quantizers
+from edgedet_compression.stages.train import train_network
+from edgedet_compression.training.schedule import Schedule
+from edgedet_runtime.package import load_package
+from torch import nn
+
+from tests.unit.compression.toy_photos import write_shapes
+
+pytestmark = pytest.mark.needs_torch
+
+SCHEDULE = Schedule(epochs=1, batch=8, lr=0.05, precision="fp32", ema=0.5)
+MakeContext = Callable[..., Context]
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> MakeContext:
+    """Of a stage that reads others, whose results are given by name."""
+    write_shapes(tmp_path / "photos")
+    recipe = Recipe.model_validate(
+        {
+            "name": "toy",
+            "description": "Squares and stripes.",
+            "data": {"format": "folders", "folder": "photos", "size": 32},
+            "stages": [],
+        }
+    )
+    data = open_data(recipe, Workplace(tmp_path, tmp_path, tmp_path))
+
+    def make(**read: StageFolder) -> Context:
+        folder = StageFolder(tmp_path / f"stage-{len(list(tmp_path.iterdir()))}", "")
+        folder.path.mkdir()
+        return Context(recipe, data, folder, read, tmp_path, tmp_path, silent)
+
+    return make
+
+
+def finished(path: Path, figures: Figures, network: nn.Module | None = None) -> StageFolder:
+    path.mkdir(exist_ok=True)
+    if network is not None:
+        save_network(network, path / NETWORK)
+    folder = StageFolder(path, "")
+    folder.finish(figures)
+    return folder
+
+
+def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(context: MakeContext, tmp_path: Path):
+    torch.manual_seed(0)
+    network = VGG([16, "M", 16, "M", 32, "A"], 16, 2).eval()
+    apply_masks(network, one_threshold(prunable_weights(network), 0.8))
+    wanted = sparsity(prunable_weights(network)).total
+    folder = finished(tmp_path / "pruned", {"sparsity": wanted}, network)
+    stages = (
+        (train_network, TrainStage(name="longer", kind="train", start="before", schedule=SCHEDULE)),
+        (insert_quantizers, QuantizeStage(name="bits", kind="quantize", start="before")),
+        (train_network, TrainStage(name="taught", kind="train", start="before", schedule=SCHEDULE)),
+    )
+    for run, stage in stages:
+        at_hand = context(before=folder)
+        figures = run(stage, at_hand)
+        assert figures["sparsity"] == pytest.approx(wanted)
+        at_hand.folder.finish(figures)
+        folder = at_hand.folder
+        assert sparsity(prunable_weights(folder.network())).total == pytest.approx(wanted), stage.name
+
+
+def test_network_slimming_is_refused_where_there_is_no_batchnorm(context: MakeContext, tmp_path: Path):
+    stage = PruneChannelsStage(
+        name="thin", kind="prune-channels", start="dense", criterion="network-slimming", share=0.5
+    )
+    with pytest.raises(BuildRefused, match=r"stage thin: criterion network-slimming .* dense has none: take l1-norm"):
+        prune_channels(stage, context(dense=finished(tmp_path / "dense", {}, LeNet())))
+
+
+def test_a_package_in_the_place_of_the_one_exported_is_refused(context: MakeContext, models: Path, tmp_path: Path):
+    package = load_package(models / "small-lenet-w4a4-mnist" / "1")
+    own = finished(tmp_path / "own", {"package": str(package.folder), "digest": package.digest})
+    assert context(own=own).package("own").digest == package.digest
+    other = finished(tmp_path / "other", {"package": str(package.folder), "digest": "0" * 64})
+    with pytest.raises(BuildRefused, match="is not what other exported"):
+        context(other=other).package("other")
