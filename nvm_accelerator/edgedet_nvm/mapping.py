@@ -204,7 +204,9 @@ def _mapped(layer: Layer, arrays: Arrays) -> MappedLayer:
         raise MappingRefused(f"layer {layer.name!r}: {error}") from error
     pulses = pulses_of(layer.inputs[0].most, arrays.pulse_bits)
     tiles = _channel_tiles if arrays.cut == "channels" else _kernel_tiles
-    return MappedLayer(layer, arrays.slicing, planes, pulses, tiles(kernel.shape[1:], arrays.rows))
+    # An input channel without any weight, as the one that pads RGB to four, gets no word lines.
+    held = tiles(kernel.shape[1:], arrays.rows) & kernel.any(axis=(0, 2, 3))[:, None, None]
+    return MappedLayer(layer, arrays.slicing, planes, pulses, held[held.any(axis=(1, 2, 3))])
 
 
 def _channel_tiles(shape: tuple[int, ...], rows: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from edgedet_nvm.converter import Converter
 from edgedet_nvm.mapping import MappedLayer
 
 _CURRENT = "current"
+_EXACT_FLOAT = 1 << 24
 
 
 def float_reads(writer: LayerWriter, plan: LayerPlan, noise: str | None) -> str:
@@ -116,8 +117,10 @@ def _noise(writer: LayerWriter, plan: LayerPlan, word_lines: _WordLines, noise: 
     squares = word_lines.squares()
     if variance.ndim == 1 and mapped.group == 1:
         return _noise_of_planes(writer, mapped, squares, variance, noise)
-    cells = variance if variance.ndim > 1 else np.ones(mapped.planes.shape)
+    cells = variance if variance.ndim > 1 else mapped.tile_cells.any(axis=0) * np.ones(mapped.planes.shape)
     sums = _columns(writer, mapped, squares, cells, _squared_zeros(mapped, cells), "squares")
+    # Where no word line is driven, Σ (x² - z²)·σ² and Σ z²·σ² cancel up to float32's rounding, of either sign.
+    sums = writer.node("Relu", [sums], "squares_from_0")
     if variance.ndim == 1:  # columns of different groups see different inputs
         shape = (len(mapped.pulses), mapped.tiles, len(mapped.planes), mapped.outputs)
         each = _channels(writer, "cell_variance", np.broadcast_to(variance[:, None], shape))
@@ -165,6 +168,8 @@ def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> 
         zeros = np.array(mapped.rows[: len(held)], np.float32) * np.float32(pulse.of_code(mapped.zero_point) ** 2)
         inputs = [source, ones, writer.constant(f"rows_zero{p}", zeros)]
         sums = writer.node("Conv", inputs, f"tile_squares{p}", **conv_attributes(mapped))
+        if zeros.max() >= _EXACT_FLOAT:  # else whole numbers that float32 holds: 0 is exactly 0
+            sums = writer.node("Relu", [sums], f"tile_squares_from_0_{p}")
         if not by_channel:
             sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, *mapped.pixels)], f"squares_by_tile{p}")
         streams.append(sums)
