@@ -31,7 +31,7 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
     tops = mapped.slicing.highest_levels
     positive, negative = target_levels(mapped)
     signs = {"+": positive} | ({} if negative is None else {"-": negative})
-    grid, on_array = _grid_bits(mapped), mapped.tile_cells.any(axis=0)
+    grid, on_array = _grid_bits(mapped), np.any(mapped.tile_cells, axis=0)
     cells = {
         sign: np.stack(
             [

@@ -154,7 +154,7 @@ def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> 
     Tiles that cut channels are summed over these first, which leaves one channel to convolve.
     """
     tiles, kernel = mapped.tiles, mapped.tile_cells.shape[2:]
-    by_channel = mapped.cuts_channels
+    by_channel = mapped.cuts_channels and bool(mapped.tile_cells.any(axis=0).all())
     held = np.ones((1, 1, *kernel)) if by_channel else mapped.tile_cells
     ones = writer.constant("rows", held.astype(np.float32))
     streams = []
