@@ -11,7 +11,6 @@ from edgedet_nvm.converter import Converter
 from edgedet_nvm.mapping import MappedLayer
 
 _CURRENT = "current"
-_EXACT_FLOAT = 1 << 24
 
 
 def float_reads(writer: LayerWriter, plan: LayerPlan, noise: str | None) -> str:
@@ -151,6 +150,8 @@ def _noise_of_planes(
 def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> str:
     """Sums over the rows of each tile, the same for all of its columns: [pulses · tiles, 1, rows, columns].
 
+    They are whole numbers, so where no word line is driven they are exactly 0, and no root is of less.
+
     Tiles that cut channels are summed over these first, which leaves one channel to convolve.
     """
     tiles, kernel = mapped.tiles, mapped.tile_cells.shape[2:]
@@ -168,8 +169,6 @@ def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> 
         zeros = np.array(mapped.rows[: len(held)], np.float32) * np.float32(pulse.of_code(mapped.zero_point) ** 2)
         inputs = [source, ones, writer.constant(f"rows_zero{p}", zeros)]
         sums = writer.node("Conv", inputs, f"tile_squares{p}", **conv_attributes(mapped))
-        if zeros.max() >= _EXACT_FLOAT:  # else whole numbers that float32 holds: 0 is exactly 0
-            sums = writer.node("Relu", [sums], f"tile_squares_from_0_{p}")
         if not by_channel:
             sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, *mapped.pixels)], f"squares_by_tile{p}")
         streams.append(sums)
