@@ -150,7 +150,7 @@ def _noise_of_planes(
 def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> str:
     """Sums over the rows of each tile, the same for all of its columns: [pulses · tiles, 1, rows, columns].
 
-    They are whole numbers, so where no word line is driven they are exactly 0, and no root is of less.
+    Whole numbers, which float32 holds up to 2^24: where no word line is driven, a sum is 0 without a residue.
 
     Tiles that cut channels are summed over these first, which leaves one channel to convolve.
     """
