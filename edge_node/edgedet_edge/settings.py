@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from edgedet_runtime.setting_names import refuse_unknown_names
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -75,7 +75,7 @@ class EdgeSettings(BaseSettings):
     chip: int | None = Field(default=None, ge=0)
     """Seed of that chip; default: the one that the package's sidecar names."""
     capacity: Literal["host", "simulated"] = "host"
-    """Whose time the scheduler counts: this machine's, or that of the backend's simulated hardware."""
+    """Whose time the scheduler counts: this machine's, or that of the backend's simulated hardware, of one chip."""
     cloud: Addresses = ()
     """Clouds as HOST:PORT; in the environment parted by commas."""
     redis: Annotated[str, AfterValidator(_redis_url)] = ""
@@ -106,6 +106,17 @@ class EdgeSettings(BaseSettings):
     """debug: a line for every answer."""
     drain_s: float = Field(default=10, gt=0)
     """Longest wait for accepted requests after SIGTERM."""
+
+    @field_validator("capacity")
+    @classmethod
+    def _one_chip(cls, capacity: str, info: ValidationInfo) -> str:
+        threads = info.data.get("threads", 1)
+        if capacity == "simulated" and threads > 1:
+            raise ValueError(
+                f"--capacity simulated is the time of one chip, which serves one photo at a time, and --threads is "
+                f"{threads}; give --threads 1"
+            )
+        return capacity
 
     @classmethod
     def settings_customise_sources(

@@ -12,7 +12,10 @@ from edgedet_nvm.mapping import MappedLayer
 
 @dataclass(frozen=True)
 class LayerCells:
-    """Effective levels [planes, outputs, inputs per group, kernel rows, kernel columns] and what disturbs a read."""
+    """Effective levels [planes, outputs, inputs per group, kernel rows, kernel columns] and what disturbs a read.
+
+    0 where a weight has no cell because its input channel has no word lines.
+    """
 
     positive: NDArray[np.float32]
     negative: NDArray[np.float32] | None = None

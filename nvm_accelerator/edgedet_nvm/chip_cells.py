@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgedet_nvm.cells import LayerCells, target_cells, target_levels
 from edgedet_nvm.device.chip import Chip, exact_grid_bits, on_grid
+from edgedet_nvm.device.inputs import full_code
 from edgedet_nvm.mapping import MappedLayer
 
 # A grid coarser than 1/32 level would add to the programming error.
@@ -30,17 +31,17 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
     tops = mapped.slicing.highest_levels
     positive, negative = target_levels(mapped)
     signs = {"+": positive} | ({} if negative is None else {"-": negative})
-    grid = _grid_bits(mapped)
+    grid, on_array = _grid_bits(mapped), np.any(mapped.tile_cells, axis=0)
     cells = {
         sign: np.stack(
             [
-                chip.effective_levels(plane, f"{mapped.name}|{index}|{sign}", top, grid)
+                chip.effective_levels(plane, f"{mapped.name}|{index}|{sign}", top, grid) * on_array
                 for index, (plane, top) in enumerate(zip(levels, tops, strict=True))
             ]
         )
         for sign, levels in signs.items()
     }
-    noise = None if chip.preset.noise is None else _read_variance(cells, tops, chip)
+    noise = None if chip.preset.noise is None else _read_variance(cells, tops, chip, on_array)
     wires = chip.preset.wires
     if wires is None:
         return LayerCells(cells["+"], cells.get("-"), noise)
@@ -58,13 +59,14 @@ def _grid_bits(mapped: MappedLayer) -> int | None:
 
     Without a grid a sum's last bit depends on the order of the additions: the same on one machine, not on all.
     """
-    highest = max((1 << pulse.bits) - 1 for pulse in mapped.pulses)
-    bits = exact_grid_bits(max(mapped.rows), highest, max(mapped.slicing.highest_levels))
+    bits = exact_grid_bits(max(mapped.rows), full_code(mapped.pulses), max(mapped.slicing.highest_levels))
     return None if bits < _COARSEST_GRID_BITS else min(bits, _FINEST_GRID_BITS)
 
 
-def _read_variance(cells: dict[str, NDArray[np.float32]], tops: tuple[int, ...], chip: Chip) -> NDArray[np.float64]:
-    """Of a weight's cells together: per plane where all cells vary alike, else per weight."""
+def _read_variance(
+    cells: dict[str, NDArray[np.float32]], tops: tuple[int, ...], chip: Chip, on_array: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Of a weight's cells together: per plane where all cells vary alike, else per weight, 0 where it has none."""
     uniform = [chip.uniform_sigma(top) for top in tops]
     if all(sigma is not None for sigma in uniform):
         return len(cells) * np.array(uniform, np.float64) ** 2
@@ -72,12 +74,12 @@ def _read_variance(cells: dict[str, NDArray[np.float32]], tops: tuple[int, ...],
         sum((chip.read_sigma(levels[index].astype(np.float64), top) ** 2 for levels in cells.values()), np.zeros(1))
         for index, top in enumerate(tops)
     ]
-    return np.stack(planes)
+    return np.stack(planes) * on_array
 
 
 def _drop(mapped: MappedLayer, cells: NDArray[np.float32], chip: Chip) -> NDArray[np.float32]:
     """k of ``I / (1 + k·I)`` of every column [tiles, planes, outputs], I in levels times input codes."""
-    highest = max((1 << pulse.bits) - 1 for pulse in mapped.pulses)
+    highest = full_code(mapped.pulses)
     tops = mapped.slicing.highest_levels
     by_row = cells.astype(np.float64).reshape(*cells.shape[:2], -1)
     found = np.empty((mapped.tiles, *cells.shape[:2]), np.float32)

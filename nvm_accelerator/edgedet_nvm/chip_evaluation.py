@@ -16,6 +16,7 @@ from edgedet_runtime.segments import load_network
 
 from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
 from edgedet_nvm.saturation import saturated_shares
 from edgedet_nvm.sidecar import Sidecar, read_sidecar, sidecar_folder
@@ -67,11 +68,11 @@ def answers(
                 yield answer
 
 
-def stored_sidecar(package: Package, preset_name: str) -> Sidecar | None:
+def stored_sidecar(package: Package, preset: Preset) -> Sidecar | None:
     """The sidecar of a preset beside the package, as an edge node serves it; None where there is none.
 
     Raises:
-        PackageRefused: it was compiled from another package.
+        PackageRefused: it was compiled from another package, or for another preset of that name.
     """
-    folder = sidecar_folder(package, preset_name)
-    return read_sidecar(folder, package) if (folder / SIDECAR).is_file() else None
+    folder = sidecar_folder(package, preset.name)
+    return read_sidecar(folder, package, preset) if (folder / SIDECAR).is_file() else None

@@ -77,7 +77,7 @@ def _sidecar(
     package: Package, preset: Preset, preset_name: str, data: Path | None, calibrate: Path | None
 ) -> tuple[Sidecar, str]:
     """Mapping and ADC ranges, and where they come from."""
-    stored = None if calibrate is not None else stored_sidecar(package, preset.name)
+    stored = None if calibrate is not None else stored_sidecar(package, preset)
     if stored is not None:
         return stored, str(sidecar_folder(package, preset.name))
     inputs = calibration_inputs(package, preset, data, calibrate)

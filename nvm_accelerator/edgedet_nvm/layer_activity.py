@@ -12,6 +12,7 @@ from edgedet_runtime.backend import Tensor
 from numpy.typing import NDArray
 
 from edgedet_nvm.device.estimator import Activity
+from edgedet_nvm.device.inputs import full_code
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.mapping import MappedLayer
 
@@ -27,8 +28,10 @@ class LayerCounter:
     """Arrays that one row's pulse goes to."""
     driven_gates: int
     """Cells that it switches there."""
+    on_array: NDArray[np.bool_]
+    """Which word lines there are [channels, kernel rows, kernel columns]."""
     full_cells: NDArray[np.float64]
-    """Σ of level / highest level over the cells of a row, over the driver's highest code [channels, kernel…]."""
+    """Σ of level / highest level over the cells of a row, over the code that is fully on [channels, kernel…]."""
     values: NDArray[np.float32]
     """Of every code: the sum of its pulses [256]."""
     driven: NDArray[np.float32]
@@ -46,7 +49,7 @@ class LayerCounter:
         own = outputs // mapped.group
         blocks = _column_blocks(mapped, preset)
         tops = np.array(mapped.slicing.highest_levels, np.float64)
-        shares = np.abs(mapped.planes) / tops[:, None, None, None, None] / (2**preset.drive.bits - 1)
+        shares = np.abs(mapped.planes) / tops[:, None, None, None, None] / full_code(mapped.pulses)
         full_cells = shares.reshape(planes, mapped.group, own, inputs, *kernel).sum(axis=(0, 2))
         every = np.arange(256, dtype=np.uint8)
         pulses = np.stack([pulse.of(every) for pulse in mapped.pulses])
@@ -55,6 +58,7 @@ class LayerCounter:
             _still(mapped, preset),
             driven_arrays=planes * blocks,
             driven_gates=planes * own * cells,
+            on_array=np.tile(mapped.tile_cells.any(axis=0), (mapped.group, 1, 1)),
             full_cells=full_cells.reshape(mapped.group * inputs, *kernel),
             values=pulses.sum(axis=0, dtype=np.float32),
             driven=np.count_nonzero(pulses, axis=0).astype(np.float32),
@@ -65,7 +69,7 @@ class LayerCounter:
     def count(self, codes: Tensor) -> Activity:
         """The layer's activity for its input codes uint8 [1, channels, rows, columns] or [1, channels]."""
         pixels = codes[0].reshape(len(self.full_cells), *_map_size(self.mapped))
-        driven = round(float(self._row_sums(pixels, self.driven).sum()))
+        driven = round(float(self._row_sums(pixels, self.driven)[self.on_array].sum()))
         return replace(
             self.still,
             full_cell_reads=float((self._row_sums(pixels, self.values) * self.full_cells).sum()),

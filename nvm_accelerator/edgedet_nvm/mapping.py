@@ -107,10 +107,15 @@ class MappedLayer:
 
     @property
     def cuts_channels(self) -> bool:
-        """Whether tiles are equal blocks of input channels, so that one grouped convolution reads them all."""
-        block = self.planes.shape[2] // self.tiles
-        whole = self.tile_cells.all(axis=(2, 3))
-        return bool(np.array_equal(whole, np.kron(np.eye(self.tiles), np.ones(block)) > 0))
+        """Whether tiles are equal blocks of input channels, so that one grouped convolution reads them all.
+
+        Channels without word lines may be among a block's: what their cells hold is 0.
+        """
+        channels, whole = self.planes.shape[2], self.tile_cells.all(axis=(2, 3))
+        if channels % self.tiles or not np.array_equal(whole, self.tile_cells.any(axis=(2, 3))):
+            return False
+        blocks = np.kron(np.eye(self.tiles), np.ones(channels // self.tiles)) > 0
+        return bool(np.array_equal(whole, blocks & whole.any(axis=0)))
 
     def zero_currents(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Current of every column [pulses, tiles, planes, outputs] where all inputs are 0 in value, in levels.
@@ -204,7 +209,9 @@ def _mapped(layer: Layer, arrays: Arrays) -> MappedLayer:
         raise MappingRefused(f"layer {layer.name!r}: {error}") from error
     pulses = pulses_of(layer.inputs[0].most, arrays.pulse_bits)
     tiles = _channel_tiles if arrays.cut == "channels" else _kernel_tiles
-    return MappedLayer(layer, arrays.slicing, planes, pulses, tiles(kernel.shape[1:], arrays.rows))
+    # An input channel without any weight, as the one that pads RGB to four, gets no word lines.
+    held = tiles(kernel.shape[1:], arrays.rows) & np.any(kernel, axis=(0, 2, 3), keepdims=True)[0]
+    return MappedLayer(layer, arrays.slicing, planes, pulses, held[held.any(axis=(1, 2, 3))])
 
 
 def _channel_tiles(shape: tuple[int, ...], rows: int) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from edgedet_nvm.compile.network import exposed
+from edgedet_nvm.device.inputs import full_code
 from edgedet_nvm.mapping import MappedLayer
 
 
@@ -46,8 +47,7 @@ def _run(session: ort.InferenceSession, names: list[str], feeds: Mapping[str, Te
 
 def _shares(mapped: MappedLayer, codes: Tensor) -> NDArray[np.float64]:
     """[channels]."""
-    highest = max((1 << pulse.bits) - 1 for pulse in mapped.pulses)
     by_channel = codes.reshape(codes.shape[1], -1)
     pulses = [pulse.of(by_channel).mean(axis=1, dtype=np.float64) for pulse in mapped.pulses]
-    shares: NDArray[np.float64] = np.mean(pulses, axis=0) / highest
+    shares: NDArray[np.float64] = np.mean(pulses, axis=0) / full_code(mapped.pulses)
     return shares

@@ -32,7 +32,8 @@ class RegisteredNvmBackend:
 
         Raises:
             PackageRefused: there is no sidecar and the preset has an ADC: its ranges need photos, which a node that
-                starts does not have; or the sidecar was compiled from another package.
+                starts does not have; or the sidecar was compiled from another package, or for another preset of that
+                name.
         """
         sidecar = self._sidecar(package)
         return NvmBackend(sidecar, self._chip or Chip(self._preset, sidecar.chip))
@@ -40,7 +41,7 @@ class RegisteredNvmBackend:
     def _sidecar(self, package: Package) -> Sidecar:
         folder = sidecar_folder(package, self._preset.name)
         if folder.exists():
-            return read_sidecar(folder, package)
+            return read_sidecar(folder, package, self._preset)
         if self._preset.adc is None:
             return compile_package(package, self._preset, self._preset_name, 0, "channels", "mse", [])
         raise PackageRefused(

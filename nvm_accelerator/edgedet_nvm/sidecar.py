@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import Sha256
@@ -32,6 +31,7 @@ class Sidecar(BaseModel):
     compiled_from: str = Field(description="name:version of the digital package")
     digest: Sha256 = Field(description="of that package: what a cloud must have for this edge's tails")
     preset: str = Field(description="name of a preset of EdgeDet, or path of a preset file")
+    preset_sha256: Sha256 = Field(description="over what of it mapping and ranges depend on")
     chip: int = Field(ge=0, description="seed of the chip that serves unless another is asked for")
     tiles: int = Field(ge=0, description="that the package takes; all draw idle power while one of its segments runs")
     rows: int
@@ -61,7 +61,10 @@ class Sidecar(BaseModel):
 def preset_arrays(graph: QuantizedGraph, preset: Preset, cut: Cut) -> Arrays:
     """The arrays of a preset, with as many slices as the network's largest weight code needs."""
     weights = [layer.weights.codes for layer in graph.layers if layer.weights is not None]
-    magnitude = max((int(np.abs(codes.astype(np.int16)).max()) for codes in weights), default=1)
+    lowest = min((int(codes.min()) for codes in weights), default=0)
+    highest = max((int(codes.max()) for codes in weights), default=1)
+    # b bits of two's complement reach one further below 0 than above.
+    magnitude = max(highest, -lowest if preset.slices.signs == "differential" else -lowest - 1)
     tops = preset.slices.tops(max(magnitude, 1))
     slicing = (
         Slicing.differential(*reversed(tops))
@@ -108,6 +111,7 @@ def compile_package(
         compiled_from=package.reference,
         digest=package.digest,
         preset=preset_name,
+        preset_sha256=preset.compiled_sha256,
         chip=chip,
         tiles=sum(layer_tiles(mapped, preset) for mapped in mapping.layers),
         rows=arrays.rows,
@@ -146,11 +150,11 @@ def write_sidecar(models: Path, sidecar: Sidecar) -> Path:
     return folder
 
 
-def read_sidecar(folder: Path, package: Package) -> Sidecar:
-    """Read a sidecar of `package`.
+def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
+    """Read a sidecar of `package` on `preset`.
 
     Raises:
-        PackageRefused: it cannot be read, or was compiled from another package.
+        PackageRefused: it cannot be read, or was compiled from another package or for another preset of that name.
     """
     try:
         sidecar = Sidecar.model_validate_json((folder / SIDECAR).read_bytes())
@@ -159,10 +163,15 @@ def read_sidecar(folder: Path, package: Package) -> Sidecar:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {SIDECAR}: {field}: {first['msg']}") from error
+        raise PackageRefused(f"{folder}: {SIDECAR}: {field}: {first['msg']}; compile it anew") from error
     if sidecar.digest != package.digest:
         raise PackageRefused(
             f"{folder}: was compiled from {sidecar.compiled_from} with digest {sidecar.digest[:12]}…, "
             f"{package.reference} has {package.digest[:12]}…; compile it anew"
+        )
+    if sidecar.preset_sha256 != preset.compiled_sha256:
+        raise PackageRefused(
+            f"{folder}: preset_sha256: {preset.name} has another cell, slices, tile, drive, adc or wires than it was "
+            "compiled for; compile it anew"
         )
     return sidecar

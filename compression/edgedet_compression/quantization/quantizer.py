@@ -73,9 +73,13 @@ def along_first_axis(scale: Tensor, values: Tensor) -> Tensor:
 def least_squares_scale(values: Tensor, grid: Grid) -> Tensor:
     """For every row of values [rows, n] the scale with the least squared error; 1 for a row of zeros.
 
-    Of a long row every k-th value is looked at.
+    Of a long row some values are looked at, always the same: at random, since every k-th one would see few columns of a
+    map whose width has a factor in common with k.
     """
-    values = values[:, :: -(-values.shape[1] // _SAMPLE)]
+    length = values.shape[1]
+    if length > _SAMPLE:
+        places = torch.randint(length, (_SAMPLE,), generator=torch.Generator().manual_seed(0))
+        values = values[:, places.to(values.device)]
     needed = values.amax(1) / grid.high
     if grid.low < 0:
         needed = torch.maximum(needed, values.amin(1) / grid.low)

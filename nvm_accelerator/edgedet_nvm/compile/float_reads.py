@@ -116,8 +116,10 @@ def _noise(writer: LayerWriter, plan: LayerPlan, word_lines: _WordLines, noise: 
     squares = word_lines.squares()
     if variance.ndim == 1 and mapped.group == 1:
         return _noise_of_planes(writer, mapped, squares, variance, noise)
-    cells = variance if variance.ndim > 1 else np.ones(mapped.planes.shape)
+    cells = variance if variance.ndim > 1 else mapped.tile_cells.any(axis=0) * np.ones(mapped.planes.shape)
     sums = _columns(writer, mapped, squares, cells, _squared_zeros(mapped, cells), "squares")
+    # Where no word line is driven, Σ (x² - z²)·σ² and Σ z²·σ² cancel up to float32's rounding, of either sign.
+    sums = writer.node("Relu", [sums], "squares_from_0")
     if variance.ndim == 1:  # columns of different groups see different inputs
         shape = (len(mapped.pulses), mapped.tiles, len(mapped.planes), mapped.outputs)
         each = _channels(writer, "cell_variance", np.broadcast_to(variance[:, None], shape))
@@ -148,10 +150,12 @@ def _noise_of_planes(
 def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> str:
     """Sums over the rows of each tile, the same for all of its columns: [pulses · tiles, 1, rows, columns].
 
+    Whole numbers, which float32 holds up to 2^24: where no word line is driven, a sum is 0 without a residue.
+
     Tiles that cut channels are summed over these first, which leaves one channel to convolve.
     """
     tiles, kernel = mapped.tiles, mapped.tile_cells.shape[2:]
-    by_channel = mapped.cuts_channels
+    by_channel = mapped.cuts_channels and bool(mapped.tile_cells.any(axis=0).all())
     held = np.ones((1, 1, *kernel)) if by_channel else mapped.tile_cells
     ones = writer.constant("rows", held.astype(np.float32))
     streams = []

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edgedet_nvm.device.environment import CornerName, apparent_na
+from edgedet_nvm.device.environment import CornerName, apparent_na, reference_shift
 from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance
 from edgedet_nvm.device.noise import read_sigma, uniform_sigma
 from edgedet_nvm.device.normal_draws import keyed_bits
@@ -131,8 +131,12 @@ class Chip:
         return per_ampere * siemens * read_v / full_code
 
     def _siemens_per_level(self, top: int | None) -> float:
-        cell = self.preset.cell
-        return cell.level_na(top or cell.level_count - 1) * _AMPERE_PER_NA / cell.read_v
+        """Of what is on the wires: a level is what the converter takes a cell for, before its reference moved."""
+        cell, preset, reference = self.preset.cell, self.preset, 1.0
+        if preset.environment is not None:
+            assert preset.transistor is not None  # the preset checks it
+            reference = reference_shift(self.temperature_c, self.corner, preset.environment, preset.transistor)
+        return cell.level_na(top or cell.level_count - 1) * reference * _AMPERE_PER_NA / cell.read_v
 
     def _current_na(
         self, target_na: NDArray[np.float64], draws: Mapping[str, np.random.Generator]
@@ -140,10 +144,10 @@ class Chip:
         preset, cell = self.preset, self.preset.cell
         programming, transistor = preset.programming, preset.transistor
         current_na = programmed(target_na, cell, programming, draws["programming"])
-        if programming.stuck_on or programming.stuck_off:
-            current_na = with_stuck_cells(current_na, cell, programming, draws["stuck"])
         if preset.retention is not None:
             current_na = aged(current_na, self.hours, preset.retention, transistor, draws["retention"])
+        if programming.stuck_on or programming.stuck_off:  # at any age
+            current_na = with_stuck_cells(current_na, cell, programming, draws["stuck"])
         if preset.environment is not None:
             assert transistor is not None  # the preset checks it
             current_na = apparent_na(current_na, self.temperature_c, self.corner, preset.environment, transistor)

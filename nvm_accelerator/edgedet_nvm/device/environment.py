@@ -61,12 +61,38 @@ def apparent_na(
 ) -> NDArray[np.float64]:
     """What a converter calibrated at tt, 25 °C takes cells of `current_na` for, in nA, same shape.
 
-    v' = v - (1 - a)·ΔV_T, I' = I_s·m·(T/T0)^(2+e)·ln²(1 + exp(v'/2nφ')), and the reference moves by
-    r = r_corner·(I'_replica/I_replica)^b, so the converter sees I'/r; a and b are the two shares that track.
+    v' = v - (1 - a)·ΔV_T, I' = I_s·m·(T/T0)^(2+e)·ln²(1 + exp(v'/2nφ')), and the reference moves by r
+    (`reference_shift`), so the converter sees I'/r; a is the share of the threshold that tracks.
 
     Raises:
         OutOfRange: a temperature that the constants are not meant for.
     """
+    reference = reference_shift(temperature_c, corner, environment, transistor)
+    return _moved(current_na, temperature_c, corner, environment, transistor) / reference
+
+
+def reference_shift(
+    temperature_c: float, corner: CornerName, environment: Environment, transistor: Transistor
+) -> float:
+    """r = r_corner·(I'_replica/I_replica)^b, 1 at tt, 25 °C: the converter's reference, by which I' is divided.
+
+    Raises:
+        OutOfRange: a temperature that the constants are not meant for.
+    """
+    nominal_na = np.asarray(environment.replica_na)
+    replica = float(_moved(nominal_na, temperature_c, corner, environment, transistor)) / environment.replica_na
+    shift: float = environment.corner(corner).reference * replica**environment.reference_tracking
+    return shift
+
+
+def _moved(
+    current_na: NDArray[np.float64],
+    temperature_c: float,
+    corner: CornerName,
+    environment: Environment,
+    transistor: Transistor,
+) -> NDArray[np.float64]:
+    """I' in nA."""
     if not environment.min_c <= temperature_c <= environment.max_c:
         raise OutOfRange(
             f"temperature_c: {temperature_c:g} is outside of the preset's {environment.min_c:g}…{environment.max_c:g}"
@@ -78,11 +104,5 @@ def apparent_na(
     shift_v = 1e-3 * (process.threshold_mv + environment.threshold_mv_per_k * (kelvin - REFERENCE_K))
     # The specific current goes with μ·φ².
     gain = process.mobility * (kelvin / REFERENCE_K) ** (2 + environment.mobility_exponent)
-
-    def moved(nominal_na: NDArray[np.float64]) -> NDArray[np.float64]:
-        overdrive_v = transistor.overdrive_v(nominal_na) - (1 - environment.threshold_tracking) * shift_v
-        return transistor.current_na(overdrive_v, kelvin, gain)
-
-    replica = float(moved(np.asarray(environment.replica_na))) / environment.replica_na
-    reference: float = process.reference * replica**environment.reference_tracking
-    return moved(current_na) / reference
+    overdrive_v = transistor.overdrive_v(current_na) - (1 - environment.threshold_tracking) * shift_v
+    return transistor.current_na(overdrive_v, kelvin, gain)

@@ -34,7 +34,9 @@ class Activity:
     """Bytes of activations and sums read or written on the chip."""
 
 
-def tile_activity(pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: int, preset: Preset) -> Activity:
+def tile_activity(
+    pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: int, full_code: int, preset: Preset
+) -> Activity:
     """Count what one tile does.
 
     Inputs are loaded anew at every output position, and every pulse's sums are written once, in two bytes: no reuse
@@ -44,6 +46,7 @@ def tile_activity(pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: i
         pulses: [pulses, positions, rows]: the codes of every `Pulse`.
         levels: target levels [rows, columns] of the tile's cells, 0 … top.
         top: highest level of the slice.
+        full_code: the code of a word line that is fully on.
         preset: of the chip.
     """
     count, positions, rows = pulses.shape
@@ -56,7 +59,7 @@ def tile_activity(pulses: NDArray[np.uint8], levels: NDArray[np.integer], top: i
         macs=positions * rows * outputs,
         tiles=1,
         reads=count * positions,
-        full_cell_reads=float(row_sums @ levels.sum(axis=1, dtype=np.int64)) / (top * (2**preset.drive.bits - 1)),
+        full_cell_reads=float(row_sums @ levels.sum(axis=1, dtype=np.int64)) / (top * full_code),
         driver_events=driven,
         gate_events=driven * columns,
         conversions=conversions,

@@ -1,5 +1,6 @@
 """How activation codes reach the word lines: as amplitudes, as bits one after the other, or as widths of pulses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -52,3 +53,11 @@ def pulses_of(highest_code: int, bits: int) -> tuple[Pulse, ...]:
     """
     needed = max(highest_code.bit_length(), 1)
     return tuple(Pulse(shift, min(bits, needed - shift)) for shift in range(0, needed, bits))
+
+
+def full_code(pulses: Sequence[Pulse]) -> int:
+    """The code of a word line that is fully on: the highest that the widest of a layer's pulses can carry.
+
+    Drivers of more bits than the layer's codes are scaled to these, as a slice's levels are to the cell's range.
+    """
+    return max((1 << pulse.bits) - 1 for pulse in pulses)

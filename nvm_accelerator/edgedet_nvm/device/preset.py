@@ -1,5 +1,6 @@
 """A preset: a TOML file that says everything about a chip, every constant with its unit and its source."""
 
+import hashlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -14,9 +15,9 @@ from edgedet_nvm.device.inputs import Drive
 from edgedet_nvm.device.ir_drop import Wires
 from edgedet_nvm.device.programming import Programming
 from edgedet_nvm.device.record import Record
-from edgedet_nvm.device.retention import ChargeLoss, Retention
+from edgedet_nvm.device.retention import ChargeLoss, MeasuredDrift, Retention
 from edgedet_nvm.device.slices import Slices
-from edgedet_nvm.device.spread import MeasuredSpread, Spread
+from edgedet_nvm.device.spread import MeasuredSpread, SaturatingSpread, Spread
 from edgedet_nvm.device.transistor import Transistor
 from edgedet_nvm.errors import LevelsRefused, PresetRefused
 
@@ -70,7 +71,27 @@ class Preset(Record):
         spreads = (self.programming.error, self.noise)
         if any(isinstance(spread, MeasuredSpread) for spread in spreads) and not self.cell.is_measured:
             raise ValueError("law = measured: needs cell.measured, a CSV of measured levels")
+        for where, most_na in self._most_na().items():
+            if self.cell.i_max_na > most_na:
+                raise ValueError(
+                    f"cell.i_max_na: {self.cell.i_max_na:g} nA exceeds the {most_na:g} nA up to which the law of "
+                    f"{where} was measured; lower it or take another law"
+                )
         return self
+
+    def _most_na(self) -> dict[str, float]:
+        """Up to which current the measured laws hold, by their section."""
+        spreads = {"programming.error": self.programming.error, "noise": self.noise}
+        found = {where: spread.max_na for where, spread in spreads.items() if isinstance(spread, SaturatingSpread)}
+        if isinstance(self.retention, MeasuredDrift):
+            found["retention"] = self.retention.current_na[-1]
+        return found
+
+    @property
+    def compiled_sha256(self) -> str:
+        """Over all that a compiled package depends on: errors, noise, age, environment and costs may change after."""
+        parts = self.model_dump_json(include={"cell", "slices", "tile", "drive", "adc", "wires"})
+        return hashlib.sha256(parts.encode()).hexdigest()
 
 
 def preset_names() -> list[str]:

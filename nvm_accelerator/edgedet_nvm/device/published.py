@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgedet_nvm.device.estimator import Activity, estimate, side_by_side, tile_activity
-from edgedet_nvm.device.inputs import pulses_of
+from edgedet_nvm.device.inputs import full_code, pulses_of
 from edgedet_nvm.device.preset import Preset, load_preset
 
 
@@ -78,13 +78,15 @@ def reference_activity(preset: Preset, code_bits: int, max_weight: int, position
     rng = np.random.default_rng(0)
     rows, outputs = preset.tile.rows, preset.tile.columns // 2
     codes = rng.integers(1, 2**code_bits, (positions, rows)) * rng.integers(0, 2, (positions, rows))
-    pulses = np.stack([pulse.of(codes.astype(np.uint8)) for pulse in pulses_of(2**code_bits - 1, preset.drive.bits)])
+    driven = pulses_of(2**code_bits - 1, preset.drive.bits)
+    pulses = np.stack([pulse.of(codes.astype(np.uint8)) for pulse in driven])
     weights = np.rint(rng.normal(0, max_weight / 4, (rows, outputs))).astype(np.int64).clip(-max_weight, max_weight)
     pairs = np.stack([weights.clip(min=0), -weights.clip(max=0)], axis=-1).reshape(rows, 2 * outputs)
     bits = preset.slices.bits_per_cell
     tops = preset.slices.tops(max_weight)
     levels = [pairs >> bits * shift & (1 << bits) - 1 for shift in reversed(range(len(tops)))]
-    tiles = [tile_activity(pulses, level, top, preset) for level, top in zip(levels, tops, strict=True)]
+    full = full_code(driven)
+    tiles = [tile_activity(pulses, level, top, full, preset) for level, top in zip(levels, tops, strict=True)]
     return side_by_side(tiles, positions * rows * outputs)
 
 

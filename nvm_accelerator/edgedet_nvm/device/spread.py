@@ -1,6 +1,6 @@
 """How a cell's standard deviation depends on its current: the laws that errors and noise are stated in."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class SaturatingSpread(Record):
     law: Literal["saturating"]
     a_na: Positive
     b_na: Positive
+    max_na: ClassVar[float] = 3200.0
+    """The highest current that it was measured at."""
 
 
 class MeasuredSpread(Record):

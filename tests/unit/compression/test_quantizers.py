@@ -134,6 +134,14 @@ def test_learning_steps_pull_a_bad_scale_to_the_best_one():
     assert float(quantizer.scale) == pytest.approx(best, rel=0.1)
 
 
+def test_the_first_scale_sees_every_column_of_many_maps():
+    maps = torch.zeros(512, 16, 8, 8)  # a power of two of values: every 4th would be of columns 0 and 4
+    for column in (1, 3, 7):
+        seen = maps.clone()
+        seen[..., column] = torch.rand(512, 16, 8, generator=torch.Generator().manual_seed(1))
+        assert float(least_squares_scale(seen.view(1, -1), ACTIVATIONS)) == pytest.approx(1 / 15, rel=0.15)
+
+
 @settings(max_examples=30, deadline=None)
 @given(VALUES)
 def test_the_first_scale_loses_no_more_than_one_that_clips_nothing(values: np.ndarray):

@@ -55,6 +55,12 @@ def test_a_wrong_value_names_its_field(name: str, value: object) -> None:
     assert caught.value.errors()[0]["loc"][0] == name
 
 
+def test_one_simulated_chip_has_one_worker(file: Path) -> None:
+    assert load_settings(None, {"capacity": "simulated"}).threads == 1
+    with pytest.raises(ValidationError, match=r"capacity\n.*--capacity simulated .* --threads is 2; give --threads 1"):
+        load_settings(file, {"capacity": "simulated"})
+
+
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "edge.toml"
     path.write_text("thread = 2\n")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.chip import Chip, exact_grid_bits
+from edgedet_nvm.device.environment import Corner
 from edgedet_nvm.device.ir_drop import Wires, nor_coefficient
 from edgedet_nvm.device.preset import Preset, load_preset
 from edgedet_nvm.errors import OutOfRange
@@ -132,6 +133,25 @@ def test_wires_at_mean_inputs_agree_with_those_that_follow_the_photo():
     linear = codes @ chip.after_wires(levels, codes / 15)
     assert (linear < 0.97 * sums).all()
     assert linear == pytest.approx(sums / (1 + k * sums), rel=0.01)
+
+
+def test_wires_carry_the_cells_current_wherever_the_converters_reference_stands():
+    assert NOR.environment is not None
+    moved = NOR.environment.model_copy(update={"ff": Corner(reference=1.25)})
+    nominal, other = Chip(NOR, 0), Chip(NOR.model_copy(update={"environment": moved}), 0, corner="ff")
+    levels, mean = LEVELS + 1.0, np.full(len(LEVELS), 0.3)  # the same currents, taken for 1/1.25 of the levels
+    assert other.drop_coefficient(levels / 1.25, 15) / 1.25 == pytest.approx(nominal.drop_coefficient(levels, 15))
+    assert other.after_wires(levels / 1.25, mean) * 1.25 == pytest.approx(nominal.after_wires(levels, mean))
+
+
+def test_stuck_cells_do_not_age():
+    programming = NOR.programming.model_copy(update={"stuck_on": 0.3})
+    worn, levels = NOR.model_copy(update={"programming": programming}), np.full(2000, 9)
+    fresh, old = (Chip(worn, 1, hours=hours).effective_levels(levels, "k", grid_bits=None) for hours in (0, 1000))
+    stuck = fresh > 14
+    assert stuck.mean() == pytest.approx(0.3, abs=0.05)
+    assert old[stuck] == pytest.approx(15)
+    assert (old[~stuck] != fresh[~stuck]).all()
 
 
 def test_a_crossbars_wires_are_in_its_levels_once_and_for_all():

@@ -11,11 +11,14 @@ from edgedet_nvm.compile import compile_network
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.ir_drop import Wires
 from edgedet_nvm.device.preset import Preset, load_preset
+from edgedet_nvm.device.spread import RelativeSpread
+from edgedet_nvm.layer_activity import LayerCounter
 from edgedet_nvm.mapping import MappedLayer, NetworkMapping, map_network
 from edgedet_nvm.mean_inputs import find_mean_inputs
 from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.sidecar import preset_arrays
 from edgedet_runtime.quantized_graph import read_quantized_graph
+from onnx import numpy_helper
 
 from tests.unit.nvm.arrays_at_work import assert_equals_oracle
 from tests.unit.quantized_networks import network, photo
@@ -57,6 +60,62 @@ def test_the_compiled_network_gives_the_oracles_codes_behind_every_kind_of_wire(
     noise = network_noise(b"photo", 1, compiled.noise)
     assert compiled.noise
     assert_equals_oracle(compiled, model, plans, photo(1), noise)
+
+
+OF_OWN = NOR.model_copy(update={"noise": RelativeSpread(law="relative", share=0.01, of="own")})
+
+
+@pytest.mark.parametrize("preset", [SONOS, OF_OWN], ids=["saturating", "own"])
+def test_word_lines_at_0_add_no_noise_where_the_zero_point_is_not_0(preset: Preset):
+    model, black = network(seed=4), np.zeros_like(photo(1))
+    plans = plans_of(model, preset, photo(1), exact=False)
+    assert all(plan.cells.read_variance.ndim > 1 for plan in plans.values())
+    compiled = compile_network(model, plans)
+    noise = network_noise(b"photo", 1, compiled.noise)
+    assert_equals_oracle(compiled, model, plans, black, noise)
+
+
+def without_weights_of(model: onnx.ModelProto, layer: str, channel: int) -> onnx.ModelProto:
+    """The network whose `layer` does not look at one of its input channels (in any of its groups)."""
+    codes = next(tensor for tensor in model.graph.initializer if tensor.name == f"{layer}_weight_codes")
+    changed = numpy_helper.to_array(codes).copy()
+    changed[:, channel] = 0
+    codes.CopyFrom(numpy_helper.from_array(changed, codes.name))
+    return model
+
+
+@pytest.mark.parametrize(("rows", "stem_rows"), [(576, (27,)), (18, (18, 9)), (9, (9, 9, 9))])
+@pytest.mark.parametrize("case", CASES)
+def test_a_channel_without_weights_has_neither_cells_nor_noise_nor_drivers(
+    case: str, rows: int, stem_rows: tuple[int, ...]
+):
+    base, exact = CASES[case]
+    preset = base.model_copy(update={"tile": base.tile.model_copy(update={"rows": rows})})
+    model = without_weights_of(without_weights_of(network(seed=3, group=2), "stem", 3), "grouped", 5)
+    plans = plans_of(model, preset, photo(1), exact=exact)
+    stem = plans["stem"].mapped
+    assert stem.rows == stem_rows
+    assert stem.cuts_channels == (rows != 9)  # of four blocks one is empty
+    assert ("grouped" not in plans) or plans["grouped"].mapped.rows == (63,)
+    compiled = compile_network(model, plans)
+    noise = network_noise(b"photo", 1, compiled.noise)
+    found, counted = [], []
+    for padding in (0, 255):
+        image = photo(2)
+        image[..., 3] = padding
+        found.append(assert_equals_oracle(compiled, model, plans, image, noise))
+        counted.append(LayerCounter.of(stem, preset).count(image.transpose(0, 3, 1, 2)))
+    for name, codes in found[0].items():
+        if name not in ("image", "image_nchw"):
+            np.testing.assert_array_equal(codes, found[1][name], err_msg=name)
+    assert counted[0] == counted[1]
+
+
+def test_on_ideal_arrays_a_channel_without_weights_changes_nothing():
+    model = without_weights_of(network(seed=3), "stem", 3)
+    for rows in (9, 18, 576):
+        preset = NOR.model_copy(update={"tile": NOR.tile.model_copy(update={"rows": rows})})
+        assert all(row.is_equal for row in check_network(model, mapped_on(model, preset), [{"image": photo(1)}]))
 
 
 def one_layer(preset: Preset) -> MappedLayer:

@@ -18,7 +18,7 @@ def test_a_sidecar_fits_its_package_and_its_preset(folder: Path):
     name, _, preset_name = folder.parent.name.partition("-nvm-")
     package, preset = load_package(MODELS / name / folder.name), load_preset(preset_name)
     assert folder == sidecar_folder(package, preset_name)
-    sidecar = read_sidecar(folder, package)
+    sidecar = read_sidecar(folder, package, preset)
     graph = read_quantized_graph(load_network(package.path("model.onnx")))
     assert sidecar.arrays == preset_arrays(graph, preset, sidecar.cut)
     assert sidecar.ranges is not None

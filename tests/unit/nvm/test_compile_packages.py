@@ -1,5 +1,6 @@
 """A package compiled for a preset: its sidecar, the backend that runs it, and the command."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.chip_cells import chip_cells
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
-from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.device.preset import AdcCircuit, Tile, load_preset
 from edgedet_nvm.mapping import map_network
 from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.oracle import run_oracle
@@ -125,14 +126,30 @@ def test_a_sidecar_survives_its_file_and_is_refused_for_another_package(
 ):
     folder = write_sidecar(tmp_path, sidecar)
     assert folder == tmp_path / f"resnet20-cifar10-nvm-{NOR}" / "1"
-    assert read_sidecar(folder, resnet20) == sidecar
+    preset = load_preset(NOR)
+    assert read_sidecar(folder, resnet20, preset) == sidecar
     with pytest.raises(PackageRefused, match="compile it anew"):
-        read_sidecar(folder, load_package(models / "yolov3-tiny-coco" / "1"))
+        read_sidecar(folder, load_package(models / "yolov3-tiny-coco" / "1"), preset)
     with pytest.raises(PackageRefused, match="exists already"):
         write_sidecar(tmp_path, sidecar)
     (folder / "nvm.json").write_text(sidecar.model_dump_json().replace('"bits":8', '"bits":0'))
     with pytest.raises(PackageRefused, match="a converter of 0 bits has no codes to tell apart"):
-        read_sidecar(folder, resnet20)
+        read_sidecar(folder, resnet20, preset)
+
+
+def test_a_sidecar_is_refused_for_a_preset_of_the_same_name_with_other_circuits(
+    tmp_path: Path, resnet20: Package, sidecar: Sidecar
+):
+    folder, preset = write_sidecar(tmp_path, sidecar), load_preset(NOR)
+    quiet = preset.model_copy(update={"noise": None, "costs": None})
+    assert read_sidecar(folder, resnet20, quiet) == sidecar
+    for change in ({"adc": AdcCircuit(bits=4)}, {"tile": Tile(rows=288, columns=256)}):
+        with pytest.raises(PackageRefused, match=f"{NOR} has another cell, slices, tile, .*; compile it anew"):
+            read_sidecar(folder, resnet20, preset.model_copy(update=change))
+    old = sidecar.model_dump(mode="json", exclude={"preset_sha256"})
+    (folder / "nvm.json").write_text(json.dumps(old))
+    with pytest.raises(PackageRefused, match="preset_sha256: Field required; compile it anew"):
+        read_sidecar(folder, resnet20, preset)
 
 
 def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, sample_photos: list[Path]):

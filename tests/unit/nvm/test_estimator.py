@@ -15,7 +15,7 @@ LEVELS = np.array([[15, 0, 15, 0], [7, 0, 0, 3], [0, 0, 15, 0]])  # 2 differenti
 
 
 def counted() -> Activity:
-    return tile_activity(PULSES, LEVELS, 15, NOR)
+    return tile_activity(PULSES, LEVELS, 15, 15, NOR)
 
 
 def test_a_tile_is_counted_from_the_codes_that_were_seen():
@@ -42,7 +42,7 @@ def test_energy_is_the_sum_of_its_parts_in_picojoules():
 
 
 def test_a_photo_without_a_code_costs_conversions_but_neither_current_nor_drivers():
-    dark = tile_activity(np.zeros_like(PULSES), LEVELS, 15, NOR)
+    dark = tile_activity(np.zeros_like(PULSES), LEVELS, 15, 15, NOR)
     found = estimate([dark], NOR).energy_uj
     assert found.array == found.drivers == 0
     assert found.adc == estimate([counted()], NOR).energy_uj.adc

@@ -3,8 +3,10 @@
 from dataclasses import asdict
 
 import numpy as np
+import onnx
 import pytest
 from edgedet_nvm.device.estimator import Activity, side_by_side, tile_activity
+from edgedet_nvm.device.inputs import full_code
 from edgedet_nvm.device.preset import Preset, load_preset
 from edgedet_nvm.device.slices import Slices
 from edgedet_nvm.layer_activity import LayerCounter
@@ -51,7 +53,7 @@ def one_by_one(mapped: MappedLayer, codes: np.ndarray, chip: Preset) -> Activity
                 for first in range(0, outputs, per_array):
                     signed = plane[first : first + per_array].T.astype(np.int64)
                     levels = np.hstack([signed.clip(0), (-signed).clip(0)]) if cells == 2 else signed
-                    parts.append(tile_activity(pulses, levels, top, chip))
+                    parts.append(tile_activity(pulses, levels, top, full_code(mapped.pulses), chip))
     return side_by_side(parts, mapped.layer.macs)
 
 
@@ -74,3 +76,16 @@ def test_every_layer_is_counted_as_its_tiles_are_one_by_one(
         codes = tensors[mapped.layer.inputs[0].name]
         found, expected = LayerCounter.of(mapped, chip).count(codes), one_by_one(mapped, codes, chip)
         assert asdict(found) == pytest.approx(asdict(expected)), mapped.name
+
+
+def test_the_highest_code_of_a_four_bit_network_is_fully_on_whatever_the_drivers_could(
+    four_bit_network: onnx.ModelProto,
+):
+    base, graph, counted = preset(576, 256, "differential"), read_quantized_graph(four_bit_network), []
+    for bits in (4, 8):
+        chip = base.model_copy(update={"drive": base.drive.model_copy(update={"bits": bits})})
+        layers = map_network(graph, preset_arrays(graph, chip, "channels")).layers
+        mapped = next(layer for layer in layers if layer.name == "body")
+        codes = np.full(mapped.layer.inputs[0].shape, 15, np.uint8)
+        counted.append(LayerCounter.of(mapped, chip).count(codes).full_cell_reads)
+    assert counted[0] == pytest.approx(counted[1])

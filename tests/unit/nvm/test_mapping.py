@@ -2,15 +2,19 @@
 
 import numpy as np
 import pytest
+from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.device.slices import Slices
 from edgedet_nvm.errors import MappingRefused
 from edgedet_nvm.mapping import Arrays, map_network
 from edgedet_nvm.placement import place, report
+from edgedet_nvm.sidecar import preset_arrays
 from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.package import load_package
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import load_network
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import numpy_helper
 
 from tests.unit.quantized_networks import network
 
@@ -61,6 +65,19 @@ def test_tiles_are_the_fewest_equal_blocks_of_channels_that_fit():
     by_kernel = {layer.name: layer for layer in map_network(graph, Arrays(40, 512, SLICES, cut="kernel")).layers}
     assert by_kernel["inner"].rows == (36, 36, 36)  # three positions of 12 channels
     assert not by_kernel["inner"].cuts_channels
+
+
+@pytest.mark.parametrize(("lowest", "bits"), [(-7, 4), (-8, 4), (-9, 5), (-128, 8)])
+def test_planes_of_twos_complement_are_no_more_than_the_lowest_code_needs(lowest: int, bits: int):
+    model, preset = network(1, highest=7), load_preset("nor-flash-65nm")
+    codes = next(tensor for tensor in model.graph.initializer if tensor.name == "stem_weight_codes")
+    changed = numpy_helper.to_array(codes).copy()
+    changed[0, 0, 0, 0] = lowest
+    codes.CopyFrom(numpy_helper.from_array(changed, codes.name))
+    single = preset.model_copy(update={"slices": Slices(signs="twos-complement", bits_per_cell=1)})
+    arrays = preset_arrays(read_quantized_graph(model), single, "channels")
+    assert arrays.slicing == Slicing.twos_complement(bits)
+    assert (arrays.slicing.planes(changed)[-1] == (changed < 0)).all()
 
 
 def test_layers_that_stay_digital_say_why(models):

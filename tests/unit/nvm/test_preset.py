@@ -61,6 +61,16 @@ def test_a_value_that_does_not_fit_is_refused_by_its_field(tmp_path: Path, old: 
         load_preset(changed(tmp_path, "nor-flash-65nm", old, new))
 
 
+@pytest.mark.parametrize(
+    ("i_max_na", "message"),
+    [("1800.0", "1800 nA exceeds the 1700 nA up to which the law of retention was measured"),
+     ("4000.0", "4000 nA exceeds the 3200 nA up to which the law of programming.error was measured")],
+)  # fmt: skip
+def test_a_current_beyond_what_was_measured_is_refused(tmp_path: Path, i_max_na: str, message: str):
+    with pytest.raises(PresetRefused, match=f"cell.i_max_na: {message}; lower it or take another law"):
+        load_preset(changed(tmp_path, "sonos-40nm", "i_max_na = 1600.0", f"i_max_na = {i_max_na}"))
+
+
 def test_physics_without_a_transistor_is_refused(tmp_path: Path):
     text = (FOLDER / "nor-flash-65nm.toml").read_text(encoding="utf-8")
     file = tmp_path / "changed.toml"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import edgedet_nvm.device.preset as presets
 import numpy as np
 import pytest
 from edgedet_nvm.backend import NvmBackend
@@ -43,6 +44,17 @@ def test_the_sidecar_names_the_chip_unless_another_is_asked_for(package: Package
     chips = [load_backend("nvm", preset=SONOS, **asked).for_package(package).hardware for asked in ({}, {"chip": 4})]
     assert [hardware.chip for hardware in chips if hardware] == [3, 4]
     assert all(hardware.has_costs for hardware in chips if hardware)
+
+
+def test_a_sidecar_of_another_preset_of_that_name_is_refused(package: Package, tmp_path: Path):
+    inputs = [np.zeros(package.manifest.input.tensor.shape, np.uint8)]
+    sidecar = compile_package(package, load_preset(SONOS), SONOS, 3, "channels", "min-max", inputs)
+    write_sidecar(package.folder.parent.parent, sidecar)
+    mine = tmp_path / "mine.toml"
+    text = (Path(presets.__file__).parent / "presets" / f"{SONOS}.toml").read_text(encoding="utf-8")
+    mine.write_text(text.replace("[adc]\nbits = 8", "[adc]\nbits = 4"), encoding="utf-8")
+    with pytest.raises(PackageRefused, match=r"preset_sha256: sonos-40nm has another .*; compile it anew"):
+        load_backend("nvm", preset=str(mine)).for_package(package)
 
 
 def test_a_backend_of_one_package_refuses_another(package: Package, models: Path):
