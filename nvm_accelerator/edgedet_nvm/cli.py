@@ -16,6 +16,7 @@ from rich.table import Table
 from edgedet_nvm.calibration import Method
 from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
+from edgedet_nvm.device.published import comparison
 from edgedet_nvm.evaluate_command import evaluate
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.mapping_picture import mapping_svg
@@ -34,11 +35,22 @@ CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channe
 
 
 @app.command()
-def presets() -> None:
+def presets(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Our TOPS/W beside those of published chips, and why they differ.")
+    ] = False,
+) -> None:
     """List the presets.
 
-    Example: edgedet-nvm presets
+    Examples:
+
+    - edgedet-nvm presets
+
+    - edgedet-nvm presets --compare
     """
+    if compare:
+        _compare()
+        return
     table = Table("preset", "rows × columns", "ADC bits", "what it is")
     for name in preset_names():
         preset = load_preset(name)
@@ -155,6 +167,22 @@ def report(
 def main() -> None:
     """Entry point."""
     app()
+
+
+def _compare() -> None:
+    rows = comparison()
+    table = Table("published chip", "TOPS/W", "our preset", "TOPS/W", "converters in our energy")
+    for row in rows:
+        chip = row.published
+        ours = f"{row.tops_per_watt:.1f}"
+        table.add_row(chip.name, f"{chip.tops_per_watt:g}", chip.preset, ours, f"{row.adc_share:.0%}")
+    out.print(table)
+    out.print(
+        "ours: whole tiles, codes half 0 and else evenly spread, weights normal with σ = a quarter of the largest"
+    )
+    for row in rows:
+        chip = row.published
+        out.print(f"{chip.name} ({chip.source}): {chip.reasons}", markup=False, highlight=False)
 
 
 def _cut(text: str) -> Cut:
