@@ -12,9 +12,9 @@ from tests.unit.quantized_networks import SIDE, network
 LABELS = ("a", "b", "c", "d", "e")
 
 
-def small_package(models: Path, seed: int = 1) -> Package:
-    """``models/small/1``, a classifier of five labels."""
-    contents = {"model.onnx": network(seed).SerializeToString()}
+def small_package(models: Path, seed: int = 1, highest: int = 64) -> Package:
+    """``models/small/1``, a classifier of five labels; `highest` bounds its weight codes."""
+    contents = {"model.onnx": network(seed, highest).SerializeToString()}
     manifest = Manifest(
         name="small",
         version=1,
