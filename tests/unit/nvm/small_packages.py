@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 from edgedet_runtime.manifest import InputSpec, Manifest, Provenance, SoftmaxDecoding, TensorSpec
 from edgedet_runtime.package import Package, hash_files, write_package
 from PIL import Image
@@ -14,7 +15,12 @@ LABELS = ("a", "b", "c", "d", "e")
 
 def small_package(models: Path, seed: int = 1, highest: int = 64) -> Package:
     """``models/small/1``, a classifier of five labels; `highest` bounds its weight codes."""
-    contents = {"model.onnx": network(seed, highest).SerializeToString()}
+    return packaged(models, network(seed, highest))
+
+
+def packaged(models: Path, model: onnx.ModelProto) -> Package:
+    """``models/small/1`` of a `network`."""
+    contents = {"model.onnx": model.SerializeToString()}
     manifest = Manifest(
         name="small",
         version=1,

@@ -63,6 +63,25 @@ def test_tiles_are_the_fewest_equal_blocks_of_channels_that_fit():
     assert not by_kernel["inner"].cuts_channels
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        ("inner", 576, (306, 297)),  # 67 channels · 9, and 67 is a prime: 34 and 33 channels
+        ("logits", 32, (23, 22, 22)),  # 67 inputs of a fully connected layer
+        ("mixed", 100, (67, 67)),  # 134 channels halve
+    ],
+)
+@pytest.mark.parametrize("cut", ["channels", "kernel"])
+def test_channels_without_a_fitting_divisor_become_few_uneven_tiles(
+    name: str, rows: int, expected: tuple[int, ...], cut: str
+):
+    graph = read_quantized_graph(network(1, channels=67))
+    layers = {layer.name: layer for layer in map_network(graph, Arrays(rows, 512, SLICES, cut=cut)).layers}
+    if cut == "kernel" and name == "inner":
+        expected = (8 * 67, 67)  # eight positions of all channels, and the ninth
+    assert sorted(layers[name].rows, reverse=True) == list(expected)
+
+
 def test_layers_that_stay_digital_say_why(models):
     model = load_network(load_package(models / "resnet20-cifar10" / "1").path("model.onnx"))
     mapping = map_network(read_quantized_graph(model), Arrays(576, 256, SLICES))
