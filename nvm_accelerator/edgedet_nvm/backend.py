@@ -111,7 +111,7 @@ class NvmRunner:
         counters: Sequence[LayerCounter] | None,
         seen: Sequence[str],
         tiles: int,
-        spent: Callable[[Estimate], None] | None,
+        spent: Callable[[Estimate], None] | None = None,
     ) -> None:
         self._session = session
         self._inputs = [spec.name for spec in segment.inputs]

@@ -20,7 +20,7 @@ from edgedet_runtime.package import Package
 from edgedet_runtime.segments import load_network
 from typer.testing import CliRunner, Result
 
-from tests.unit.nvm.small_packages import labeled_photos, small_package
+from tests.unit.nvm.small_packages import digital_package, labeled_photos, small_package
 
 NOR = "nor-flash-65nm"
 
@@ -128,6 +128,17 @@ def test_a_preset_without_costs_says_that_nothing_is_estimated(package: Package,
     assert told.exit_code == 0, told.output
     assert json.loads(file.read_text())["estimate"] is None
     assert "ideal has no costs or no ADC: energy, time and area are not estimated" in told.output
+
+
+def test_a_package_whose_layers_all_stay_digital_takes_nothing_of_the_chip(photos: Path, tmp_path: Path):
+    package, file = digital_package(tmp_path / "models"), tmp_path / "figures.json"
+    told = invoke("evaluate", package.folder, "--photos", photos, "--calibrate", photos / "a", "--to", file)
+    assert told.exit_code == 0, told.output
+    found = json.loads(file.read_text())
+    assert found["figures"][0]["difference"]["value"] == 0
+    estimate = found["estimate"]
+    assert [estimate[name] for name in ("time_ms", "macs", "tops", "tops_per_watt")] == [0] * 4
+    assert estimate["energy_uj"]["total"] == estimate["area_mm2"]["total"] == 0
 
 
 def test_presets_are_compared_with_published_chips_with_sources_and_reasons():

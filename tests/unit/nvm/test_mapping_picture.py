@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.preset import load_preset
@@ -13,10 +12,9 @@ from edgedet_nvm.placement import report
 from edgedet_nvm.sidecar import map_package
 from edgedet_nvm.slicing import Slicing
 from edgedet_runtime.quantized_graph import read_quantized_graph
-from onnx import numpy_helper
 from typer.testing import CliRunner
 
-from tests.unit.nvm.small_packages import packaged, small_package
+from tests.unit.nvm.small_packages import digital_package, small_package
 from tests.unit.quantized_networks import network
 
 
@@ -53,11 +51,7 @@ def test_the_report_says_what_estimates_take_for_an_array(tmp_path: Path):
 
 
 def test_a_package_whose_layers_all_stay_digital_has_an_empty_report(tmp_path: Path):
-    model = network(1)
-    for tensor in model.graph.initializer:
-        if tensor.name.endswith("_weight_codes"):
-            tensor.CopyFrom(numpy_helper.from_array(np.zeros(tensor.dims, np.int8), tensor.name))
-    package, file = packaged(tmp_path / "models", model), tmp_path / "arrays.svg"
+    package, file = digital_package(tmp_path / "models"), tmp_path / "arrays.svg"
     figures = report(map_package(package, load_preset("ideal"), "channels"))
     assert (figures.layers, figures.blocks, figures.arrays, figures.utilization) == ((), (), 0, 0)
     told = CliRunner().invoke(app, ["report", str(package.folder), "--picture", str(file)])
