@@ -63,6 +63,17 @@ def test_tiles_are_the_fewest_equal_blocks_of_channels_that_fit():
     assert not by_kernel["inner"].cuts_channels
 
 
+def test_layers_that_stay_digital_say_why(models):
+    model = load_network(load_package(models / "resnet20-cifar10" / "1").path("model.onnx"))
+    mapping = map_network(read_quantized_graph(model), Arrays(576, 256, SLICES))
+    assert {layer.name for layer in mapping.digital} == {"layer2_0_shortcut_value", "layer3_0_shortcut_value"}
+    assert "only moves codes" in mapping.digital[0].reason
+    assert len(mapping.layers) == 20
+    grouped = map_network(read_quantized_graph(network(2, group=2)), Arrays(36, 256, SLICES)).digital
+    assert [layer.name for layer in grouped] == ["grouped"]
+    assert "72 rows of a group exceed the tile's 36" in grouped[0].reason
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "expected"),
     [
@@ -80,17 +91,6 @@ def test_channels_without_a_fitting_divisor_become_few_uneven_tiles(
     if cut == "kernel" and name == "inner":
         expected = (8 * 67, 67)  # eight positions of all channels, and the ninth
     assert sorted(layers[name].rows, reverse=True) == list(expected)
-
-
-def test_layers_that_stay_digital_say_why(models):
-    model = load_network(load_package(models / "resnet20-cifar10" / "1").path("model.onnx"))
-    mapping = map_network(read_quantized_graph(model), Arrays(576, 256, SLICES))
-    assert {layer.name for layer in mapping.digital} == {"layer2_0_shortcut_value", "layer3_0_shortcut_value"}
-    assert "only moves codes" in mapping.digital[0].reason
-    assert len(mapping.layers) == 20
-    grouped = map_network(read_quantized_graph(network(2, group=2)), Arrays(36, 256, SLICES)).digital
-    assert [layer.name for layer in grouped] == ["grouped"]
-    assert "72 rows of a group exceed the tile's 36" in grouped[0].reason
 
 
 def test_weights_without_a_name_are_refused():
