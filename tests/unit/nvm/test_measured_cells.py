@@ -9,6 +9,7 @@ from edgedet_nvm.chip_cells import chip_cells
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.monte_carlo.grid import Grid
 from edgedet_nvm.sidecar import map_package
 from edgedet_runtime.backend import load_backend
 from typer.testing import CliRunner, Result
@@ -75,6 +76,7 @@ def test_the_csvs_sigma_and_spacing_reach_the_cells(tmp_path: Path):
         assert cells.positive[mapped.planes == 3] == pytest.approx(3.2, abs=1e-3)
         highest = cells.positive[mapped.planes == 7]
         assert 0.01 < np.abs(highest - 7).max() < 4 * 0.03
+    assert len(Grid(chips=1, sigma_scales=(0.0, 2.0)).conditions(preset)) == 2  # there is an error to scale
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ def test_the_noise_of_a_column_is_that_of_its_cells_together(noise: Spread):
 def test_noise_of_g_max_is_the_same_in_all_cells_and_said_to_be():
     sigma = read_sigma(np.arange(8.0), 7, CELL, OF_G_MAX)
     assert sigma == pytest.approx(np.full(8, uniform_sigma(7, OF_G_MAX)))
+    measured = Cell(level_count=3, i_max_na=300.0, read_v=0.5, mean_na=(0.0, 100.0, 300.0), sigma_na=(0.0, 5.0, 20.0))
+    assert read_sigma(np.arange(2.0), 1, measured, OF_G_MAX) == pytest.approx(np.full(2, uniform_sigma(1, OF_G_MAX)))
     assert uniform_sigma(7, OF_OWN) is None
     assert uniform_sigma(7, SONOS) is None
 
