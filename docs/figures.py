@@ -8,7 +8,6 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PROCESSORS = {"avx512-vnni": "AVX-512 VNNI", "avx2": "AVX2"}
-BEGIN, END = "<!-- figures: python docs/generate.py -->", "<!-- end of figures -->"
 
 
 def readme_with_figures() -> str:
@@ -16,11 +15,12 @@ def readme_with_figures() -> str:
     return between_marks((ROOT / "README.md").read_text(), _table())
 
 
-def between_marks(text: str, figures: str) -> str:
-    """The text with other figures between its two marks."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{figures}\n{END}{after}"
+def between_marks(text: str, content: str, name: str = "figures") -> str:
+    """The text with other content between the two marks of that name."""
+    begin, end = f"<!-- {name}: python docs/generate.py -->", f"<!-- end of {name} -->"
+    before, rest = text.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def _table() -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet_runtime.manifest import Manifest
 from figures import readme_with_figures
 from nvm_speeds import physics_with_speeds
+from published_chips import with_published_chips
 from recipe_tables import compression_readme
 
 DOCS = Path(__file__).parent
@@ -18,7 +19,7 @@ def documents() -> list[tuple[Path, str]]:
     return [
         (DOCS / "manifest.schema.json", _json(Manifest.model_json_schema())),
         (DOCS.parent / "README.md", readme_with_figures()),
-        (DOCS / "nvm.md", physics_with_speeds()),
+        (DOCS / "nvm.md", with_published_chips(physics_with_speeds())),
         (DOCS.parent / "compression" / "README.md", compression_readme()),
     ]
 

@@ -1,6 +1,6 @@
 """The backend `nvm`: segments compiled onto one simulated chip, run by ONNX Runtime."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -17,7 +17,7 @@ from edgedet_nvm.chip_plans import chip_plans
 from edgedet_nvm.compile import CompiledNetwork, compile_network
 from edgedet_nvm.compile.network import exposed, noise_name
 from edgedet_nvm.device.chip import Chip
-from edgedet_nvm.device.estimator import estimate
+from edgedet_nvm.device.estimator import Estimate, estimate
 from edgedet_nvm.layer_activity import LayerCounter
 from edgedet_nvm.mapping import MappedLayer, map_network
 from edgedet_nvm.noise_input import network_noise
@@ -25,13 +25,20 @@ from edgedet_nvm.sidecar import Sidecar
 
 
 class NvmBackend:
-    """Compiles the segments of one package, as its sidecar says, for one chip."""
+    """Compiles the segments of one package, as its sidecar says, for one chip.
+
+    Args:
+        sidecar: of the package.
+        chip: to run on.
+        spent: is told what every run of a segment takes, where the preset has costs; from several threads at once.
+    """
 
     name = "nvm"
 
-    def __init__(self, sidecar: Sidecar, chip: Chip) -> None:
+    def __init__(self, sidecar: Sidecar, chip: Chip, spent: Callable[[Estimate], None] | None = None) -> None:
         self._sidecar = sidecar
         self._chip = chip
+        self._spent = spent
         self.uses_photo_key = chip.preset.noise is not None
         preset = chip.preset
         has_costs = preset.costs is not None and preset.adc is not None
@@ -66,7 +73,7 @@ class NvmBackend:
         )
         session = OnnxRuntimeBackend().prepare(watched)
         names, tiles = [spec.name for spec in seen], self._sidecar.tiles
-        return NvmRunner(session, segment, compiled.noise, self._chip, counters, names, tiles)
+        return NvmRunner(session, segment, compiled.noise, self._chip, counters, names, tiles, self._spent)
 
     def compile(self, segment: Segment) -> CompiledNetwork:
         """The segment's graph for this chip."""
@@ -104,6 +111,7 @@ class NvmRunner:
         counters: Sequence[LayerCounter] | None,
         seen: Sequence[str],
         tiles: int,
+        spent: Callable[[Estimate], None] | None = None,
     ) -> None:
         self._session = session
         self._inputs = [spec.name for spec in segment.inputs]
@@ -113,6 +121,7 @@ class NvmRunner:
         self._counters = counters
         self._seen = seen
         self._tiles = tiles
+        self._spent = spent
 
     def run(self, tensors: Sequence[Tensor], context: RunContext) -> RunResult:
         """Run the session; read noise is keyed by photo, layer and chip, so neither batch nor threads change it.
@@ -127,6 +136,8 @@ class NvmRunner:
         codes = dict(zip([*self._inputs, *self._outputs, *self._seen], [*tensors, *found], strict=True))
         activities = [counter.count(codes[counter.mapped.layer.inputs[0].name]) for counter in self._counters]
         spent = estimate(activities, self._chip.preset, self._tiles)
+        if self._spent is not None:
+            self._spent(spent)
         return RunResult(outputs, spent.energy_uj.total, spent.time_ms)
 
 

@@ -79,7 +79,8 @@ def calibrate(
     photos = 0
     for feeds in inputs:
         photos += 1
-        for name, currents in zip(plans, session.run(list(names), dict(feeds)), strict=True):
+        found = session.run(list(names), dict(feeds)) if names else []  # of no names it would give all outputs
+        for name, currents in zip(plans, found, strict=True):
             seen[name].add(currents)
     if not photos:
         raise ValueError("calibration: no photos; give at least one")

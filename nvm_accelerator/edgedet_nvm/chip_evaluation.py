@@ -1,4 +1,4 @@
-"""Accuracy of a package on a chip beside its digital network, on the same photos."""
+"""Accuracy of a package on a chip beside its digital network, on the same photos, and what a photo takes."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +16,7 @@ from edgedet_runtime.segments import load_network
 
 from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
+from edgedet_nvm.device.estimator import Estimate, mean_over_photos
 from edgedet_nvm.device.preset import Preset
 from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
 from edgedet_nvm.saturation import saturated_shares
@@ -35,20 +36,28 @@ class ChipEvaluation:
     """Share of conversions that clip, by layer."""
     saturation_photos: int
     """How many photos that was counted on."""
+    estimate: Estimate | None
+    """Of a photo, mean over all of them; None: the preset has no costs or no converter."""
 
 
 def evaluate_chip(
     package: Package, sidecar: Sidecar, chip: Chip, photos: EvaluationSet, advance: Advance, threads: int = 1
 ) -> ChipEvaluation:
     """Measure both networks; `advance` is called twice for every photo."""
+    spent: list[Estimate] = []
     digital, on_chip = (
         list(answers(package, prepare_chain(package, backend, whole=True), photos, advance, threads))
-        for backend in (OnnxRuntimeBackend(), NvmBackend(sidecar, chip))
+        for backend in (OnnxRuntimeBackend(), NvmBackend(sidecar, chip, spent.append))
     )
     some = list(islice(photos.photos(), _SATURATION_PHOTOS))
     inputs = (to_input(photo, package.manifest.input)[0] for photo in some)
     network = load_network(package.path("model.onnx"))
-    return ChipEvaluation(photos.compare(digital, on_chip), saturated_shares(network, sidecar, chip, inputs), len(some))
+    return ChipEvaluation(
+        photos.compare(digital, on_chip),
+        saturated_shares(network, sidecar, chip, inputs),
+        len(some),
+        mean_over_photos(spent) if spent else None,
+    )
 
 
 def answers(

@@ -16,10 +16,13 @@ from rich.table import Table
 from edgedet_nvm.calibration import Method
 from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
+from edgedet_nvm.device.published import comparison
 from edgedet_nvm.evaluate_command import evaluate
+from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.mapping_picture import mapping_svg
 from edgedet_nvm.photo_options import Data, Folder, PresetName, calibration_inputs
+from edgedet_nvm.placement import MappingReport
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
 from edgedet_nvm.sweep_command import sweep
@@ -34,11 +37,22 @@ CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channe
 
 
 @app.command()
-def presets() -> None:
+def presets(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Our TOPS/W beside those of published chips, and why they differ.")
+    ] = False,
+) -> None:
     """List the presets.
 
-    Example: edgedet-nvm presets
+    Examples:
+
+    - edgedet-nvm presets
+
+    - edgedet-nvm presets --compare
     """
+    if compare:
+        _compare()
+        return
     table = Table("preset", "rows × columns", "ADC bits", "what it is")
     for name in preset_names():
         preset = load_preset(name)
@@ -127,10 +141,34 @@ def report(
     Example: edgedet-nvm report models/yolov3-tiny-coco/1 --preset nor-flash-40nm --picture arrays.svg
     """
     with faults_told():
-        mapping = map_package(load_package(folder), load_preset(preset), _cut(cut))
+        package, made = load_package(folder), load_preset(preset)
+        mapping = map_package(package, made, _cut(cut))
         figures = mapping_report(mapping)
-        if picture is not None:
+        if picture is not None and figures.layers:
             write(picture, mapping_svg(figures, mapping.arrays))
+    if figures.layers:
+        out.print(_layer_table(figures))
+    for digital in mapping.digital:
+        out.print(f"{digital.name} stays digital: {digital.reason}", markup=False)
+    if not figures.layers:
+        unpictured = "" if picture is None else f"; {picture} is not written"
+        out.print(f"{package.reference}: every layer stays digital, none lies in arrays{unpictured}", markup=False)
+        return
+    size = f"{mapping.arrays.rows} × {mapping.arrays.columns}"
+    out.print(f"{figures.arrays} arrays of {size} cells, {figures.utilization:.1%} of their cells belong to a weight")
+    tiles = sum(layer_tiles(mapped, made) for mapped in mapping.layers)
+    out.print(
+        f"energy, time and area are estimated for {tiles} arrays, one for every tile, of which all of a layer's are "
+        "read at the same time"
+    )
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+def _layer_table(figures: MappingReport) -> Table:
     table = Table("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
@@ -145,16 +183,23 @@ def report(
             f"{layer.used_share:.1%}",
             f"{layer.conversions:,}",
         )
+    return table
+
+
+def _compare() -> None:
+    rows = comparison()
+    table = Table("published chip", "TOPS/W", "our preset", "TOPS/W", "converters in our energy")
+    for row in rows:
+        chip = row.published
+        ours = f"{row.tops_per_watt:.1f}"
+        table.add_row(chip.name, f"{chip.tops_per_watt:g}", chip.preset, ours, f"{row.adc_share:.0%}")
     out.print(table)
-    for digital in mapping.digital:
-        out.print(f"{digital.name} stays digital: {digital.reason}", markup=False)
-    size = f"{mapping.arrays.rows} × {mapping.arrays.columns}"
-    out.print(f"{figures.arrays} arrays of {size} cells, {figures.utilization:.1%} of their cells belong to a weight")
-
-
-def main() -> None:
-    """Entry point."""
-    app()
+    out.print(
+        "ours: whole tiles, codes half 0 and else evenly spread, weights normal with σ = a quarter of the largest"
+    )
+    for row in rows:
+        chip = row.published
+        out.print(f"{chip.name} ({chip.source}): {chip.reasons}", markup=False, highlight=False)
 
 
 def _cut(text: str) -> Cut:

@@ -13,6 +13,7 @@ from edgedet_nvm.chip_evaluation import ChipEvaluation, evaluate_chip, stored_si
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.environment import CornerName
 from edgedet_nvm.device.preset import Preset, load_preset
+from edgedet_nvm.estimate_told import estimate_json, estimate_line, estimate_table
 from edgedet_nvm.photo_options import (
     Annotations,
     Calibrate,
@@ -46,6 +47,8 @@ def evaluate(
 ) -> None:
     """Accuracy on one chip beside the digital network, on the same photos; how many conversions clip, by layer.
 
+    Energy, time, area, TOPS and TOPS/W are estimated from the codes that all photos sent through the layers on arrays.
+
     ADC ranges are those of the sidecar package, if there is one beside PACKAGE and --calibrate does not ask for others.
 
     Example: edgedet-nvm evaluate models/resnet20-cifar10/1 --preset nor-flash-65nm --chip 3 --limit 1000
@@ -57,7 +60,7 @@ def evaluate(
         sidecar, source = _sidecar(package, made, preset, data, calibrate)
         with bar(f"{package.reference} on {made.name}, chip {chip}", 2 * len(chosen)) as advance:
             found = evaluate_chip(package, sidecar, seen, chosen, advance, threads)
-        _show(found)
+        _show(found, made, len(chosen))
         if to is not None:
             content = {
                 "package": package.reference,
@@ -69,6 +72,7 @@ def evaluate(
                 "data_sha256": chosen.dataset.sha256,
                 "photos": len(chosen),
                 **asdict(found),
+                "estimate": None if found.estimate is None else estimate_json(found.estimate),
             }
             write(to, (json.dumps(content, indent=1) + "\n").encode())
 
@@ -85,7 +89,7 @@ def _sidecar(
     return sidecar, f"calibrated on {len(inputs)} photos"
 
 
-def _show(found: ChipEvaluation) -> None:
+def _show(found: ChipEvaluation, preset: Preset, photos: int) -> None:
     table = Table("figure", "digital", "chip", "chip − digital")
     for row in found.figures:
         table.add_row(row.figure, told(row.digital), told(row.chip), told(row.difference))
@@ -95,3 +99,8 @@ def _show(found: ChipEvaluation) -> None:
         for layer, share in found.saturation.items():
             table.add_row(layer, f"{share:.3%}")
         out.print(table)
+    if found.estimate is None:
+        out.print(f"{preset.name} has no costs or no ADC: energy, time and area are not estimated", markup=False)
+        return
+    out.print(estimate_table(found.estimate, photos))
+    out.print(estimate_line(found.estimate), markup=False, highlight=False)

@@ -52,7 +52,8 @@ class MappingReport:
 def place(mapping: NetworkMapping) -> tuple[Block, ...]:
     """Put tiles into arrays in the network's order, side by side, a tile wider than what is left going on in the next.
 
-    Tiles that share an array are read one after the other; weights are never split between two arrays.
+    Weights are never split between two arrays. The places say how few arrays could hold the network; estimates of
+    energy, time and area do not go by them, but take every tile for an array of its own (`layer_tiles`).
     """
     blocks: list[Block] = []
     array, column = 0, 0
@@ -72,8 +73,10 @@ def place(mapping: NetworkMapping) -> tuple[Block, ...]:
 
 
 def report(mapping: NetworkMapping) -> MappingReport:
-    """The figures of a mapping."""
+    """The figures of a mapping; without any layer on arrays there are no arrays, of utilization 0."""
     blocks = place(mapping)
+    if not blocks:
+        return MappingReport((), (), 0, 0.0)
     arrays = blocks[-1].array + 1
     cells = sum(block.rows * block.columns for block in blocks)
     return MappingReport(

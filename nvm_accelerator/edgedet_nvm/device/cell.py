@@ -19,7 +19,8 @@ class Cell(Record):
     """A cell that holds one of `level_count` charges; levels count 0 … level_count - 1.
 
     Level 0 is the programmed state (no current but `off_na`), the highest level the erased one. Verify loops set
-    *currents*, so levels are equally spaced in current; a cell that was measured has the spacing that was measured.
+    *currents*, so levels are equally spaced in current, and those of a slice fill the cell's range. A cell that was
+    measured has the levels that were measured: a slice takes the lowest of them.
     """
 
     level_count: Annotated[int, Field(ge=2, le=256)]
@@ -50,21 +51,22 @@ class Cell(Record):
         return bool(self.mean_na)
 
     def level_na(self, top: int) -> float:
-        """Current of one level in nA, when the levels 0 … `top` of a slice fill the cell's range."""
-        return self.i_max_na / top
+        """Current of one level in nA, of a slice with levels 0 … `top`: the current of `top` over `top`."""
+        return (self.mean_na[top] if self.is_measured else self.i_max_na) / top
 
     def target_na(self, levels: NDArray[np.integer], top: int) -> NDArray[np.float64]:
         """Currents that the verify loop aims at, in nA, for levels 0 … `top` (same shape).
 
         Raises:
-            OutOfRange: a level that the cell does not have, or a range that a measured cell cannot be scaled to.
+            OutOfRange: a level that the cell does not have.
         """
         if not 1 <= top < self.level_count:
-            raise OutOfRange(f"top: {top} is no level of a cell with {self.level_count}; give 1…{self.level_count - 1}")
+            raise OutOfRange(
+                f"top: {top} is no level of a cell with {self.level_count}; give 1…{self.level_count - 1}, by fewer "
+                "slices.bits_per_cell or a higher cell.level_count (of a measured cell, its CSV's lines)"
+            )
         if levels.size and not 0 <= int(levels.min()) <= int(levels.max()) <= top:
             raise OutOfRange(f"levels: {levels.min()}…{levels.max()} are not within 0…{top}")
-        if self.is_measured and top != self.level_count - 1:
-            raise OutOfRange(f"top: a measured cell is used with all its levels; give {self.level_count - 1}")
         measured = np.asarray(self.mean_na)
         found_na: NDArray[np.float64] = (
             measured[levels] if self.is_measured else np.maximum(levels * self.level_na(top), self.off_na)

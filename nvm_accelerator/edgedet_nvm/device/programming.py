@@ -6,19 +6,24 @@ from numpy.typing import NDArray
 from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.normal_draws import normal_draws
 from edgedet_nvm.device.record import NotNegative, Record, Share
-from edgedet_nvm.device.spread import Spread, spread_na
+from edgedet_nvm.device.spread import MeasuredSpread, Spread, spread_na
 
 
 class Programming(Record):
     """The error of working cells, and the shares of cells that do not work."""
 
     error: Spread | None = None
+    """Left out: none, or of a measured cell what was measured."""
     error_scale: NotNegative = 1.0
     """Multiplies the error's σ: for a sweep over it."""
     stuck_on: Share = 0.0
     """Share of cells that always carry the highest level's current."""
     stuck_off: Share = 0.0
     """Share of cells that always carry the off current."""
+
+    def error_of(self, cell: Cell) -> Spread | None:
+        """The law of the error: that of the preset, or else what the CSV of a measured cell says."""
+        return MeasuredSpread(law="measured") if self.error is None and cell.is_measured else self.error
 
 
 def programmed(
@@ -29,9 +34,10 @@ def programmed(
     One draw per *cell*, not per level (MNSIM 2.0 draws one per level, so that all cells of a level err alike), and one
     per *chip*, not per read (NeuroSim 1.4 draws again for every input bit): the caller's `rng` belongs to the chip.
     """
-    if programming.error is None:
+    error = programming.error_of(cell)
+    if error is None:
         return target_na
-    sigma_na = programming.error_scale * spread_na(programming.error, target_na, cell)
+    sigma_na = programming.error_scale * spread_na(error, target_na, cell)
     return np.maximum(target_na + sigma_na * normal_draws(rng.bit_generator, target_na.shape), 0.0)
 
 

@@ -62,7 +62,7 @@ class Grid(Record):
         Raises:
             OutOfRange: one that the preset does not hold for, or that would change nothing; the message says which.
         """
-        if base.programming.error is None and self.sigma_scales != (1.0,):
+        if base.programming.error_of(base.cell) is None and self.sigma_scales != (1.0,):
             raise OutOfRange(f"sigma_scales: {base.name} has no programming error to scale; add programming.error")
         if base.adc is None and self.adc_bits:
             raise OutOfRange(f"adc_bits: {base.name} reads currents exactly; add an [adc] section")

@@ -95,7 +95,7 @@ def _measured(sweep: Sweep) -> Measured:
         digest=sweep.package.digest,
         preset=sweep.preset.name,
         preset_sha256=hashlib.sha256(sweep.preset.model_dump_json().encode()).hexdigest(),
-        sigma_of=spread_text(sweep.preset.programming.error),
+        sigma_of=spread_text(sweep.preset.programming.error_of(sweep.preset.cell)),
         calibration_sha256=calibration.hexdigest(),
         data=sweep.photos.dataset.name,
         data_sha256=sweep.photos.dataset.sha256,

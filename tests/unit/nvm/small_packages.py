@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 from edgedet_runtime.manifest import InputSpec, Manifest, Provenance, SoftmaxDecoding, TensorSpec
 from edgedet_runtime.package import Package, hash_files, write_package
+from onnx import numpy_helper
 from PIL import Image
 
 from tests.unit.quantized_networks import SIDE, network
@@ -12,9 +14,22 @@ from tests.unit.quantized_networks import SIDE, network
 LABELS = ("a", "b", "c", "d", "e")
 
 
-def small_package(models: Path, seed: int = 1) -> Package:
-    """``models/small/1``, a classifier of five labels."""
-    contents = {"model.onnx": network(seed).SerializeToString()}
+def small_package(models: Path, seed: int = 1, highest: int = 64) -> Package:
+    """``models/small/1``, a classifier of five labels; `highest` bounds its weight codes."""
+    return _packaged(models, network(seed, highest))
+
+
+def digital_package(models: Path) -> Package:
+    """The same without any weight: all of its layers stay digital."""
+    model = network(1)
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith("_weight_codes"):
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros(tensor.dims, np.int8), tensor.name))
+    return _packaged(models, model)
+
+
+def _packaged(models: Path, model: onnx.ModelProto) -> Package:
+    contents = {"model.onnx": model.SerializeToString()}
     manifest = Manifest(
         name="small",
         version=1,

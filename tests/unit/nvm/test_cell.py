@@ -45,8 +45,16 @@ def test_a_measured_cell_has_the_currents_of_its_file(tmp_path: Path):
     cell = Cell.from_csv(written(tmp_path, LINES), read_v=0.5)
     assert (cell.level_count, cell.i_max_na, cell.off_na) == (4, 300, 0.1)
     assert cell.target_na(np.array([[3, 1], [2, 0]]), 3).tolist() == [[300, 90], [210, 0.1]]
-    with pytest.raises(OutOfRange, match="used with all its levels; give 3"):
-        cell.target_na(np.array([0]), 2)
+
+
+def test_a_slice_takes_the_lowest_levels_of_a_measured_cell(tmp_path: Path):
+    cell = Cell.from_csv(written(tmp_path, LINES), read_v=0.5)
+    assert cell.target_na(np.array([0, 1, 2]), 2).tolist() == [0.1, 90, 210]
+    assert (cell.level_na(2), cell.level_na(3)) == (105, 100)
+    with pytest.raises(
+        OutOfRange, match=r"top: 4 is no level of a cell with 4; give 1…3, by fewer slices\.bits_per_cell"
+    ):
+        cell.target_na(np.array([0]), 4)
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,36 @@ def test_any_mapping_gives_the_oracles_codes(
     assert_equals_oracle(compile_network(model, plans), model, plans, photo(seed))
 
 
+@settings(max_examples=6, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    channels=st.sampled_from([5, 7, 11, 13]),
+    per_tile=st.integers(3, 4),
+    cut=st.sampled_from(["channels", "kernel"]),
+    general=st.booleans(),
+)
+def test_uneven_tiles_of_odd_channel_counts_are_exact_and_give_the_oracles_codes(
+    seed: int, channels: int, per_tile: int, cut: Cut, general: bool
+):
+    arrays, model = Arrays(9 * per_tile, 1024, SLICES, 8, cut), network(seed, channels=channels)
+    mapped = layers(model, arrays)
+    if cut == "channels":
+        assert mapped["inner"].tiles == -(-channels // per_tile)
+    exact = {name: LayerPlan(layer, None, target_cells(layer)) for name, layer in mapped.items()}
+    on_ideal = assert_equals_oracle(compile_float(model, exact), model, exact, photo(seed))
+    for name, codes in run(compile_network(model, {}), model, photo(seed)).items():
+        np.testing.assert_array_equal(codes, on_ideal[name], err_msg=name)
+    converters = {name: random_converter(layer, 7, seed) for name, layer in mapped.items()}
+    converted = {name: LayerPlan(mapped[name], converters[name], target_cells(mapped[name])) for name in mapped}
+    assert_equals_oracle(compile_network(model, converted), model, converted, photo(seed))
+    noisy = {
+        name: LayerPlan(layer, converters[name], disturbed(layer, seed, general=general, drop=False))
+        for name, layer in mapped.items()
+    }
+    compiled = compile_network(model, noisy)
+    assert_equals_oracle(compiled, model, noisy, photo(seed), normals(compiled, seed))
+
+
 def test_a_plan_for_a_layer_of_another_network_is_refused():
     arrays = Arrays(rows=36, columns=64, slicing=SLICES)
     mapped = layers(network(seed=9), arrays)["stem"]

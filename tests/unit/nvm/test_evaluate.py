@@ -3,20 +3,24 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.chip_evaluation import evaluate_chip
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.device.published import comparison
 from edgedet_nvm.evaluation_set import folder_photos, limited, own_set
 from edgedet_nvm.saturation import saturated_shares
 from edgedet_nvm.sidecar import Sidecar, compile_package, write_sidecar
+from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.package import Package
 from edgedet_runtime.segments import load_network
 from typer.testing import CliRunner, Result
 
-from tests.unit.nvm.small_packages import labeled_photos, small_package
+from tests.unit.nvm.small_packages import digital_package, labeled_photos, small_package
 
 NOR = "nor-flash-65nm"
 
@@ -93,6 +97,57 @@ def test_the_command_writes_its_figures_as_json(package: Package, photos: Path, 
     figure = content["figures"][0]
     assert figure["difference"]["value"] == pytest.approx(figure["chip"]["value"] - figure["digital"]["value"])
     assert "conversions clipped, 10 photos" in told.output
+
+
+def test_the_command_tells_what_a_photo_takes_of_the_chip_from_the_codes_seen(
+    package: Package, photos: Path, tmp_path: Path
+):
+    file = tmp_path / "figures.json"
+    options = ("--photos", photos, "--calibrate", photos / "a", "--threads", 2, "--to", file)
+    told = invoke("evaluate", package.folder, "--preset", NOR, *options)
+    assert told.exit_code == 0, told.output
+    found = json.loads(file.read_text())["estimate"]
+    chain = prepare_chain(package, NvmBackend(sidecar_of(package, photos), Chip(load_preset(NOR), 0)), whole=True)
+    seen = [{"image": to_input(photo, package.manifest.input)[0]} for photo in own_set(package, photos, None).photos()]
+    runs = [chain.run_segment(1, live, chain.context(live))[1] for live in seen]
+    energies = [run.simulated_energy_uj for run in runs]
+    assert min(energies) < max(energies)
+    assert found["energy_uj"]["total"] == pytest.approx(np.mean(energies))
+    assert found["time_ms"] == pytest.approx(runs[0].simulated_time_ms)
+    assert 0 < found["interval_ms"] < found["time_ms"]
+    assert found["area_mm2"]["total"] > found["area_mm2"]["adc"] > 0
+    assert found["tops"] == pytest.approx(2e-9 * found["macs"] / found["interval_ms"])
+    assert found["tops_per_watt"] == pytest.approx(2e-6 * found["macs"] / np.mean(energies))
+    assert f"{found['tops']:.4g} TOPS, {found['tops_per_watt']:.4g} TOPS/W" in told.output
+    assert "µJ a photo, mean of 20" in told.output
+
+
+def test_a_preset_without_costs_says_that_nothing_is_estimated(package: Package, photos: Path, tmp_path: Path):
+    file = tmp_path / "figures.json"
+    told = invoke("evaluate", package.folder, "--preset", "ideal", "--photos", photos, "--limit", 5, "--to", file)
+    assert told.exit_code == 0, told.output
+    assert json.loads(file.read_text())["estimate"] is None
+    assert "ideal has no costs or no ADC: energy, time and area are not estimated" in told.output
+
+
+def test_a_package_whose_layers_all_stay_digital_takes_nothing_of_the_chip(photos: Path, tmp_path: Path):
+    package, file = digital_package(tmp_path / "models"), tmp_path / "figures.json"
+    told = invoke("evaluate", package.folder, "--photos", photos, "--calibrate", photos / "a", "--to", file)
+    assert told.exit_code == 0, told.output
+    found = json.loads(file.read_text())
+    assert found["figures"][0]["difference"]["value"] == 0
+    estimate = found["estimate"]
+    assert [estimate[name] for name in ("time_ms", "macs", "tops", "tops_per_watt")] == [0] * 4
+    assert estimate["energy_uj"]["total"] == estimate["area_mm2"]["total"] == 0
+
+
+def test_presets_are_compared_with_published_chips_with_sources_and_reasons():
+    told = invoke("presets", "--compare")
+    assert told.exit_code == 0, told.output
+    for row in comparison():
+        chip = row.published
+        assert f"{chip.name} ({chip.source}): {chip.reasons}" in told.output
+        assert any(chip.preset in line and f" {row.tops_per_watt:.1f} " in line for line in told.output.splitlines())
 
 
 def test_the_sidecar_beside_the_package_gives_the_ranges(photos: Path, tmp_path: Path):

@@ -91,6 +91,25 @@ def test_layers_that_stay_digital_say_why(models):
     assert "72 rows of a group exceed the tile's 36" in grouped[0].reason
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "expected"),
+    [
+        ("inner", 576, (306, 297)),  # 67 channels · 9, and 67 is a prime: 34 and 33 channels
+        ("logits", 32, (23, 22, 22)),  # 67 inputs of a fully connected layer
+        ("mixed", 100, (67, 67)),  # 134 channels halve
+    ],
+)
+@pytest.mark.parametrize("cut", ["channels", "kernel"])
+def test_channels_without_a_fitting_divisor_become_few_uneven_tiles(
+    name: str, rows: int, expected: tuple[int, ...], cut: str
+):
+    graph = read_quantized_graph(network(1, channels=67))
+    layers = {layer.name: layer for layer in map_network(graph, Arrays(rows, 512, SLICES, cut=cut)).layers}
+    if cut == "kernel" and name == "inner":
+        expected = (8 * 67, 67)  # eight positions of all channels, and the ninth
+    assert sorted(layers[name].rows, reverse=True) == list(expected)
+
+
 def test_weights_without_a_name_are_refused():
     model = network(3)
     next(node for node in model.graph.node if node.name == "mixed").name = "inner"

@@ -30,4 +30,8 @@ def test_the_page_tells_constants():
 
 def test_the_pages_comparison_is_the_estimators():
     for row in comparison():
-        assert f"| {row.published.tops_per_watt} | {row.tops_per_watt:.1f} |" in PAGE
+        chip = row.published
+        line = next(line for line in PAGE.splitlines() if line.startswith(f"| {chip.name}"))
+        assert f"| {chip.tops_per_watt} | {row.tops_per_watt:.1f} | {row.adc_share:.0%} |" in line
+        assert chip.source in line
+        assert chip.reasons in line

@@ -67,6 +67,17 @@ def test_a_sweep_scales_the_same_draws():
     assert (never == target_na).all()
 
 
+def test_a_measured_cell_errs_as_it_was_measured_unless_the_preset_says_otherwise():
+    measured = Cell(level_count=3, i_max_na=300.0, read_v=0.5, mean_na=(0.0, 100.0, 300.0), sigma_na=(0.0, 5.0, 20.0))
+    target_na = np.repeat([100.0, 200.0, 300.0], 20_000)
+    found = programmed(target_na, measured, Programming(), rng()).reshape(3, -1)
+    assert found.std(axis=1) == pytest.approx([5, 12.5, 20], rel=0.03)
+    other = programmed(target_na, measured, Programming(error=OF_OWN), rng()).reshape(3, -1)
+    assert other.std(axis=1) == pytest.approx(OF_OWN.share * np.array([100, 200, 300]), rel=0.03)
+    assert (programmed(target_na, measured, Programming(error_scale=0.0), rng()) == target_na).all()
+    assert (programmed(target_na, CELL, Programming(), rng()) == target_na).all()
+
+
 def test_shares_of_cells_are_stuck():
     programming = Programming(stuck_on=0.02, stuck_off=0.05)
     found = with_stuck_cells(np.full(200_000, 800.0), CELL, programming, rng())
@@ -92,6 +103,8 @@ def test_the_noise_of_a_column_is_that_of_its_cells_together(noise: Spread):
 def test_noise_of_g_max_is_the_same_in_all_cells_and_said_to_be():
     sigma = read_sigma(np.arange(8.0), 7, CELL, OF_G_MAX)
     assert sigma == pytest.approx(np.full(8, uniform_sigma(7, OF_G_MAX)))
+    measured = Cell(level_count=3, i_max_na=300.0, read_v=0.5, mean_na=(0.0, 100.0, 300.0), sigma_na=(0.0, 5.0, 20.0))
+    assert read_sigma(np.arange(2.0), 1, measured, OF_G_MAX) == pytest.approx(np.full(2, uniform_sigma(1, OF_G_MAX)))
     assert uniform_sigma(7, OF_OWN) is None
     assert uniform_sigma(7, SONOS) is None
 
