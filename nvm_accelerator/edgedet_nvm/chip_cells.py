@@ -45,9 +45,9 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
     wires = chip.preset.wires
     if wires is None:
         return LayerCells(cells["+"], cells.get("-"), noise)
-    blocks = _wired_blocks(mapped, wires.topology, columns, mean_inputs)
+    blocks = _wired_blocks(mapped, wires.topology, columns // len(cells), mean_inputs)
     if blocks is not None:
-        cells = {sign: _after_wires(mapped, levels, chip, blocks, grid) for sign, levels in cells.items()}
+        cells = _after_wires(mapped, cells, chip, blocks, grid)
         return LayerCells(cells["+"], cells.get("-"), noise)
     lost = _drop(mapped, cells["+"], chip)
     lost_by_partner = _drop(mapped, cells["-"], chip) if "-" in cells else np.zeros_like(lost)
@@ -91,37 +91,44 @@ def _drop(mapped: MappedLayer, cells: NDArray[np.float32], chip: Chip) -> NDArra
 
 @dataclass(frozen=True, slots=True)
 class _WiredBlock:
-    """Columns whose currents are reckoned together, and the mean inputs of their rows, tiles one after the other."""
+    """Outputs whose columns are reckoned together, and the mean inputs of their rows, tiles one after the other."""
 
     outputs: NDArray[np.int64]
     mean_inputs: NDArray[np.float64]
 
 
 def _wired_blocks(
-    mapped: MappedLayer, topology: str, columns: int, mean_inputs: Sequence[float] | None
+    mapped: MappedLayer, topology: str, together: int, mean_inputs: Sequence[float] | None
 ) -> list[_WiredBlock] | None:
-    """None where wires follow each photo's codes."""
+    """None where wires follow each photo's codes; `together` outputs share an array."""
     rows = mapped.tile_cells[0].size
+    groups = np.arange(mapped.outputs).reshape(mapped.group, -1)
     if topology == "crossbar":  # linear: its inputs do not matter, but what shares a word line does
-        every = np.arange(mapped.outputs)
-        return [_WiredBlock(every[first : first + columns], np.ones(rows)) for first in range(0, len(every), columns)]
+        blocks = [own[first : first + together] for own in groups for first in range(0, len(own), together)]
+        return [_WiredBlock(outputs, np.ones(rows)) for outputs in blocks]
     if mean_inputs is None:
         return None
     by_row = np.repeat(np.array(mean_inputs, np.float64), mapped.tile_cells[0, 0].size).reshape(mapped.group, rows)
-    own = np.arange(mapped.outputs).reshape(mapped.group, -1)
-    return [_WiredBlock(outputs, inputs) for outputs, inputs in zip(own, by_row, strict=True)]
+    return [_WiredBlock(outputs, inputs) for outputs, inputs in zip(groups, by_row, strict=True)]
 
 
 def _after_wires(
-    mapped: MappedLayer, levels: NDArray[np.float32], chip: Chip, blocks: list[_WiredBlock], grid: int | None
-) -> NDArray[np.float32]:
-    """Levels behind the wires, back on the grid on which float32 sums are exact."""
-    left = levels.astype(np.float64)
-    by_row = left.reshape(*left.shape[:2], -1)
+    mapped: MappedLayer,
+    cells: dict[str, NDArray[np.float32]],
+    chip: Chip,
+    blocks: list[_WiredBlock],
+    grid: int | None,
+) -> dict[str, NDArray[np.float32]]:
+    """Levels by sign behind the wires, back on the grid on which float32 sums are exact."""
+    left = np.stack([*cells.values()], axis=2).astype(np.float64)  # a pair's columns lie side by side
+    by_row = left.reshape(*left.shape[:3], -1)
     for held in mapped.tile_cells.reshape(mapped.tiles, -1):
         rows = np.flatnonzero(held)
         for plane, top in enumerate(mapped.slicing.highest_levels):
             for block in blocks:
-                place = (plane, block.outputs[:, None], rows[None])
-                by_row[place] = chip.after_wires(by_row[place].T, block.mean_inputs[rows], top).T
-    return (left if grid is None else on_grid(left, grid)).astype(np.float32)
+                place = np.ix_([plane], block.outputs, range(len(cells)), rows)
+                columns = by_row[place].reshape(-1, len(rows)).T
+                wired = chip.after_wires(columns, block.mean_inputs[rows], top).T
+                by_row[place] = wired.reshape(1, len(block.outputs), len(cells), -1)
+    on = left if grid is None else on_grid(left, grid)
+    return {sign: on[:, :, place].astype(np.float32) for place, sign in enumerate(cells)}

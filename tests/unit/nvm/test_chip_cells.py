@@ -130,6 +130,24 @@ def test_a_crossbars_wires_take_more_the_wider_its_arrays_are():
     assert sums[0] > sums[1] > sums[2] > 0.5 * sums[0]
 
 
+def test_a_pairs_columns_share_a_crossbars_word_lines_and_groups_do_not():
+    model = network(seed=3, channels=16, group=2)
+    mapped = next(m for m in mapped_on(model, CROSSBAR).layers if m.name == "grouped")
+    bare = chip_cells(mapped, Chip(CROSSBAR.model_copy(update={"wires": None}), 1), 256)
+    found, chip = chip_cells(mapped, Chip(CROSSBAR, 1), 256), Chip(CROSSBAR, 1)
+    assert bare.negative is not None
+    assert found.negative is not None
+    rows = np.flatnonzero(mapped.tile_cells[0])
+    for group in np.arange(mapped.outputs).reshape(2, -1):
+        pairs = [levels[0, group].reshape(len(group), -1)[:, rows] for levels in (bare.positive, bare.negative)]
+        columns = np.stack(pairs, axis=1).reshape(2 * len(group), -1).astype(np.float64)
+        wired = chip.after_wires(columns.T, np.ones(len(rows)), mapped.slicing.highest_levels[0]).T
+        for sign, levels in enumerate((found.positive, found.negative)):
+            held = levels[0, group].reshape(len(group), -1)[:, rows]
+            np.testing.assert_allclose(held, wired[sign::2], atol=2**-5)
+            assert np.abs(held - pairs[sign]).max() > 2**-4, "the wires take more than the grid rounds"
+
+
 def test_at_the_mean_inputs_both_forms_of_nor_wires_leave_about_the_same_current():
     mapped, share = one_layer(NOR), 0.4
     bare = chip_cells(mapped, Chip(NOR.model_copy(update={"wires": None}), 1), 256)
