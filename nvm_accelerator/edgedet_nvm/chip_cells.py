@@ -121,14 +121,14 @@ def _after_wires(
 ) -> dict[str, NDArray[np.float32]]:
     """Levels by sign behind the wires, back on the grid on which float32 sums are exact."""
     left = np.stack([*cells.values()], axis=2).astype(np.float64)  # a pair's columns lie side by side
-    by_row = left.reshape(*left.shape[:3], -1)
+    by_row, signs = left.reshape(*left.shape[:3], -1), np.arange(len(cells))
     for held in mapped.tile_cells.reshape(mapped.tiles, -1):
         rows = np.flatnonzero(held)
         for plane, top in enumerate(mapped.slicing.highest_levels):
             for block in blocks:
-                place = np.ix_([plane], block.outputs, range(len(cells)), rows)
-                columns = by_row[place].reshape(-1, len(rows)).T
+                place = np.ix_(block.outputs, signs, rows)
+                columns = by_row[plane][place].reshape(-1, len(rows)).T
                 wired = chip.after_wires(columns, block.mean_inputs[rows], top).T
-                by_row[place] = wired.reshape(1, len(block.outputs), len(cells), -1)
+                by_row[plane][place] = wired.reshape(len(block.outputs), len(cells), -1)
     on = left if grid is None else on_grid(left, grid)
     return {sign: on[:, :, place].astype(np.float32) for place, sign in enumerate(cells)}
