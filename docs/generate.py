@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+from chip_sweeps import accelerator_readme
 from edgedet_runtime.manifest import Manifest
 from figures import readme_with_figures
 from nvm_speeds import physics_with_speeds
@@ -21,6 +22,7 @@ def documents() -> list[tuple[Path, str]]:
         (DOCS.parent / "README.md", readme_with_figures()),
         (DOCS / "nvm.md", with_published_chips(physics_with_speeds())),
         (DOCS.parent / "compression" / "README.md", compression_readme()),
+        (DOCS.parent / "nvm_accelerator" / "README.md", accelerator_readme()),
     ]
 
 
