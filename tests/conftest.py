@@ -1,6 +1,7 @@
 """What all tests share: sample photos, packages, and the rule for tests that need data, Docker or qemu."""
 
 import os
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -8,6 +9,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _MARKERS = ("needs_torch", "needs_data", "needs_docker", "needs_qemu")
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would every process that a test starts to interrupt it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
