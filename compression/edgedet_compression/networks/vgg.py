@@ -69,10 +69,11 @@ class VGG(nn.Module):
         return logits
 
     def _initialize(self) -> None:
-        """A convolution's first outputs are its inputs, as far as both go; the last layer starts almost undecided.
+        """A convolution's first outputs are its inputs; the last layer starts almost undecided.
 
-        The first filters are the identity, the others random (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single
-        GPU", after Zagoruyko & Komodakis 2017, "DiracNets"): what the recipe vgg16-cifar10 says it gains.
+        Of [outputs, inputs, 3, 3] the first `inputs` filters are the identity: all of them, where there are no more
+        outputs than inputs; the others are as torch draws them. (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a
+        Single GPU", after Zagoruyko & Komodakis 2017, "DiracNets".) The recipe vgg16-cifar10 tells what that gains.
         """
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
