@@ -62,7 +62,7 @@ class Catalog:
             UnknownModel: naming what there is.
         """
         packages = [model.package for model in self.models]
-        if wanted is None and self.default_model and _found(packages, task, self.default_model):
+        if not wanted and self.default_model and _found(packages, task, self.default_model):
             wanted = self.default_model
         return self._served(find_package(packages, task, wanted))
 

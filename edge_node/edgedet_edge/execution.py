@@ -15,7 +15,7 @@ from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.workers import WorkerPool
 
 from edgedet_edge.accelerator import AcceleratorMeter
-from edgedet_edge.errors import DeadlineMissed
+from edgedet_edge.errors import CloudFault, DeadlineMissed
 from edgedet_edge.job import Job, Outcome
 from edgedet_edge.placement import Decision
 from edgedet_edge.scheduler import Scheduler
@@ -177,15 +177,17 @@ class Execution:
 
 
 def settle(job: Job, result: Outcome | Exception) -> None:
-    """In the event loop: of several copies of a job the first answer counts, and the last failure."""
+    """In the event loop: of several copies of a job the first answer counts; when all failed, why it did here."""
     if isinstance(result, Exception):
         job.copies.under_way -= 1
+        if not isinstance(result, CloudFault):
+            job.copies.fault = result
     if job.answered.done():
         return
     if isinstance(result, Outcome):
         job.answered.set_result(result)
     elif not job.copies.under_way:
-        job.answered.set_exception(result)
+        job.answered.set_exception(job.copies.fault or result)
 
 
 def infer_call(job: Job, codec: str) -> InferCall:

@@ -58,6 +58,8 @@ class Copies:
     """How many copies of one photo's job may still bring its answer; shared by all of them, told in the event loop."""
 
     under_way: int = 1
+    fault: Exception | None = None
+    """Why the answer cannot be computed here; a cloud's fault is nothing to tell a client."""
 
 
 @dataclass(eq=False, slots=True)

@@ -8,7 +8,7 @@ from importlib.metadata import version as installed_version
 from typing import Any
 
 import structlog
-from edgedet_runtime.answer import Choices
+from edgedet_runtime.answer import Answer, Choices
 from edgedet_runtime.backend import load_backend
 from edgedet_runtime.detection import Detections, DetectThresholds
 from edgedet_runtime.drawing import draw_detections
@@ -20,7 +20,7 @@ from edgedet_edge.accelerator import AcceleratorMeter
 from edgedet_edge.catalog import Catalog
 from edgedet_edge.cloud_client import CloudClient
 from edgedet_edge.descriptions import describe_answer
-from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBoundaryForbidden
+from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBoundaryForbidden, Overloaded
 from edgedet_edge.execution import Execution, Parcel
 from edgedet_edge.handover import Handovers
 from edgedet_edge.job import Job, Outcome, ServedModel
@@ -28,6 +28,7 @@ from edgedet_edge.measurements import Bucket, Measurements, latency_report, offl
 from edgedet_edge.placement import Decision, EdgeOnly, FixedBoundary, Policy, Reason, parse_policy
 from edgedet_edge.prober import Prober
 from edgedet_edge.registry import Registry
+from edgedet_edge.remeasuring import Remeasuring
 from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 
@@ -78,6 +79,7 @@ class EdgeNode:
         )
         self._accelerator = AcceleratorMeter(self.measurements.prometheus)
         self._execution = Execution(self._scheduler, settings.threads, self._leave, self._accelerator)
+        self._remeasuring = Remeasuring()
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
         self._prober: Prober | None = None
@@ -110,7 +112,8 @@ class EdgeNode:
 
     def listening_on(self, host: str, port: int) -> None:
         """The node can be reached there."""
-        self._address = self._settings.advertise or f"http://{host}:{port}"
+        name = f"[{host}]" if ":" in host else host
+        self._address = self._settings.advertise or f"http://{name}:{port}"
         log.info("ready", host=host, port=port, node_id=self._settings.node_id)
 
     async def drain(self) -> None:
@@ -127,6 +130,7 @@ class EdgeNode:
         await self._registry.stop()
         # The workers first: what they would still hand over needs the clients.
         await asyncio.to_thread(self._execution.stop)
+        await self._remeasuring.stop()
         if self._prober is not None:
             await self._prober.stop()
         if self._handovers is not None:
@@ -149,7 +153,12 @@ class EdgeNode:
             EdgeFault, RuntimeFault: one of their kinds; cancelling ends the work.
         """
         job = self._job(data, query, request_id)
-        decision = self._scheduler.admit(job)
+        try:
+            decision = self._scheduler.admit(job)
+        except Overloaded:
+            if not self._open:
+                self._remeasuring.refused(job.model)
+            raise
         self._open += 1
         self._idle.clear()
         missed = False
@@ -157,6 +166,7 @@ class EdgeNode:
         try:
             self._send_on(job, decision)
             outcome = await job.answered
+            drawn = await self._drawn(job, outcome.answer) if query.draw else None
         except DeadlineMissed:
             missed = True
             raise
@@ -169,10 +179,7 @@ class EdgeNode:
             self._execution.remove(job)
             self._scheduler.ended(missed=missed)
         self._count(outcome, job)
-        body = describe_answer(job, outcome)
-        if query.draw and isinstance(outcome.answer, Detections):
-            return Reply(body, await asyncio.to_thread(self._draw, job, outcome.answer))
-        return Reply(body)
+        return Reply(describe_answer(job, outcome), drawn)
 
     def _job(self, data: bytes, query: Query, request_id: str) -> Job:
         now_s = time.monotonic()
@@ -238,9 +245,15 @@ class EdgeNode:
             total_ms=round(outcome.timing.total, 1),
         )
 
-    def _draw(self, job: Job, detections: Detections) -> bytes:
-        photo = decode_photo(job.data, self._settings.max_megapixels)
-        return draw_detections(photo, detections, job.model.package.manifest.labels)
+    async def _drawn(self, job: Job, answer: Answer) -> bytes | None:
+        """The photo with its boxes, by the deadline as well."""
+        if not isinstance(answer, Detections):
+            return None
+        try:
+            async with asyncio.timeout(job.deadline_s - time.monotonic()):
+                return await asyncio.to_thread(_draw, job, answer)
+        except TimeoutError:
+            raise _missed(job) from None
 
     # Views
 
@@ -296,8 +309,16 @@ class EdgeNode:
 
 def _expire(job: Job) -> None:
     if not job.answered.done():
-        deadline_ms = (job.deadline_s - job.accepted_s) * 1000
-        job.answered.set_exception(DeadlineMissed(f"no answer within {deadline_ms:.0f} ms"))
+        job.answered.set_exception(_missed(job))
+
+
+def _missed(job: Job) -> DeadlineMissed:
+    return DeadlineMissed(f"no answer within {(job.deadline_s - job.accepted_s) * 1000:.0f} ms")
+
+
+def _draw(job: Job, detections: Detections) -> bytes:
+    photo = decode_photo(job.data, header=job.header)
+    return draw_detections(photo, detections, job.model.package.manifest.labels)
 
 
 def _choices(model: ServedModel, query: Query) -> Choices:

@@ -1,6 +1,20 @@
-"""Property tests run on busy machines as well: no example has to be done within a fixed time."""
+"""What tests of the node in this process share; property tests run on busy machines as well."""
 
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
+# No example has to be done within a fixed time.
 settings.register_profile("edge", deadline=None)
 settings.load_profile("edge")
+
+
+@pytest.fixture(scope="session")
+def few_models(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector and a small classifier: a node loads them in no time."""
+    folder = tmp_path_factory.mktemp("few") / "models"
+    folder.mkdir()
+    for name in ("yolov3-tiny-coco", "small-lenet-w4a4-mnist"):
+        (folder / name).symlink_to(models / name)
+    return folder
