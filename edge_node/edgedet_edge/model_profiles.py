@@ -10,6 +10,7 @@ from edgedet_edge.tensors_codec import predicted_bytes
 _SEND_MS = 0.5
 _REFRESH_S = 0.25
 _WEIGHT = 0.1
+_TRUSTED_S = 10.0
 
 
 @dataclass(slots=True)
@@ -19,12 +20,15 @@ class RemotePackage:
     same: bool | None = None
     """Whether its digest is ours; None until the cloud said so."""
     slowness: float | None = None
-    """Its service time over our own prediction, moving average."""
+    """Its service time over our own prediction, moving average; after a silence the new measurement counts alone."""
+    measured_s: float = float("-inf")
 
-    def observe(self, predicted_ms: float, service_ms: float) -> None:
+    def observe(self, predicted_ms: float, service_ms: float, now_s: float) -> None:
         """A tail took `service_ms` there."""
         ratio = service_ms / max(predicted_ms, 1e-3)
-        self.slowness = ratio if self.slowness is None else self.slowness + _WEIGHT * (ratio - self.slowness)
+        known = self.slowness if now_s - self.measured_s <= _TRUSTED_S else None
+        self.slowness = ratio if known is None else known + _WEIGHT * (ratio - known)
+        self.measured_s = now_s
 
 
 @dataclass(slots=True)

@@ -68,14 +68,14 @@ class Prober:
             await asyncio.sleep(_LOOK_S)
 
     async def _ask(self, client: CloudClient) -> None:
-        """Measure the round trip, then ask for every package that is not known to be the same, or for one that is."""
+        """Measure the round trip, then the packages that are due; each that is the same gets its turn."""
         address = client.address
         self._scheduler.probe_started(address)
         try:
             await client.round_trip_ms(_TIMEOUT_S)  # connects, where there is no connection yet
             self._scheduler.round_trip(address, await client.round_trip_ms(_TIMEOUT_S))
             probed = [model for model in self._models if model.reference in self._probes]
-            for model in self._scheduler.unverified(address, probed) or probed[:1]:
+            for model in self._scheduler.to_probe(address, probed):
                 await self._send(client, self._probes[model.reference])
         except CloudRefused as refusal:  # alive, though nothing was measured
             self._scheduler.replied(refusal, address, refusal.load)

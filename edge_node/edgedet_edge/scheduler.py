@@ -176,8 +176,7 @@ class Scheduler:
     ) -> None:
         """A handover brought its answer, after `actual_ms` in all."""
         with self._lock:
-            self._remote[address, model.reference].same = True
-            self._remote[address, model.reference].observe(self._own_tail_ms(model, boundary), service_ms)
+            self._measured(address, model, boundary, service_ms)
             self._hedging.answered(predicted_ms, actual_ms)
 
     def failed(self, call: object, address: str) -> None:
@@ -253,17 +252,20 @@ class Scheduler:
         with self._lock:
             self._clouds[address].probes.ended()
 
-    def unverified(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
-        """Models that the cloud has not said to be the same."""
+    def to_probe(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
+        """Models that the cloud has not said to be the same; of the others the one that was measured longest ago."""
         with self._lock:
-            return [model for model in models if not self._remote[address, model.reference].same]
+            known = [(model, self._remote[address, model.reference]) for model in models]
+        unverified = [model for model, remote in known if not remote.same]
+        verified = sorted(
+            ((model, remote) for model, remote in known if remote.same), key=lambda one: one[1].measured_s
+        )
+        return [*unverified, *(model for model, _ in verified[:1])]
 
     def probed(self, address: str, model: ServedModel, boundary: int, service_ms: float) -> None:
         """A probe was answered."""
         with self._lock:
-            remote = self._remote[address, model.reference]
-            remote.same = True
-            remote.observe(self._own_tail_ms(model, boundary), service_ms)
+            self._measured(address, model, boundary, service_ms)
 
     # Views
 
@@ -308,6 +310,11 @@ class Scheduler:
         if remote.slowness is not None:
             tail_ms = tuple(remote.slowness * own_ms for own_ms in self._profile(model, now_s).tail_ms)
         return cloud.state(now_s, same_package=remote.same is True, tail_ms=tail_ms)
+
+    def _measured(self, address: str, model: ServedModel, boundary: int, service_ms: float) -> None:
+        remote = self._remote[address, model.reference]
+        remote.same = True
+        remote.observe(self._own_tail_ms(model, boundary), service_ms, time.monotonic())
 
     def _tail_ms(self, address: str, model: ServedModel, boundary: int) -> float:
         slowness = self._remote[address, model.reference].slowness
