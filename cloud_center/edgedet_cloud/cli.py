@@ -4,14 +4,16 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import grpc
 import structlog
 import typer
+from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import ValidationError
@@ -131,5 +133,6 @@ def _configure_log() -> None:
             structlog.processors.TimeStamper(fmt="iso"),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
-        ]
+        ],
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogOutput(sys.stdout))),
     )

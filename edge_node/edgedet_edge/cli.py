@@ -6,13 +6,14 @@ import socket
 import sys
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO, cast
 
 import structlog
 import typer
 import uvicorn
 import uvloop
 from edgedet_runtime.errors import PackageRefused, RuntimeFault
+from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
 from pydantic import ValidationError
 
@@ -144,6 +145,7 @@ def _configure_log(level: str) -> None:
     ]
     structlog.configure(
         processors=[*processors, structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogOutput(sys.stdout))),
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )

@@ -1,6 +1,7 @@
 """SIGTERM: what was accepted is answered, what comes is refused, the process ends cleanly."""
 
 import itertools
+import resource
 import signal
 import threading
 from collections import Counter
@@ -83,6 +84,14 @@ def _health(connection: RawConnection) -> tuple[int, object]:
     connection.send(b"GET /health/ready HTTP/1.1\r\nHost: e\r\n\r\n")
     response = connection.response()
     return response.status, response.json()
+
+
+def test_a_log_that_cannot_be_written_does_not_keep_the_node_from_ending(tmp_path: Path) -> None:
+    with stopping(start_edge(tmp_path)) as (edge,):
+        _, most = resource.prlimit(edge.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(edge.pid, resource.RLIMIT_FSIZE, (0, most))  # as a full disk
+        edge.signal(signal.SIGTERM)
+        assert edge.process.wait(20) in (0, 120), "120 is Python's own word that its output was lost"
 
 
 def test_interrupting_twice_ends_at_once(tmp_path: Path, photo: bytes) -> None:
