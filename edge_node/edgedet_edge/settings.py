@@ -1,5 +1,6 @@
 """Settings of an edge node: flags before environment (``EDGEDET_EDGE_…``) before TOML file before defaults."""
 
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -15,15 +16,15 @@ from pydantic_settings import (
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
-from redis.connection import parse_url
+from redis.asyncio import ConnectionPool
 
 from edgedet_edge.placement import parse_policy
 
 
 def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{value!r} is not HOST:PORT")
+    if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{value!r} is not HOST:PORT (an IPv6 address in brackets)")
     return value
 
 
@@ -34,7 +35,13 @@ def _split(value: object) -> object:
 
 def _redis_url(value: str) -> str:
     if value:
-        parse_url(value)
+        try:
+            ConnectionPool.from_url(value).make_connection()
+        except TypeError as error:  # what the URL says behind its "?" becomes arguments
+            option = str(error).rpartition(" ")[2]
+            raise ValueError(
+                f"the URL has an option {option} that Redis connections do not know; leave it out"
+            ) from error
     return value
 
 
@@ -45,6 +52,8 @@ def _policy(value: str) -> str:
 
 PREFIX = "EDGEDET_EDGE_"
 """Of environment variables."""
+_HOST = re.compile(r"\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+")
+"""A name or an address; gRPC would look for a host called ``http://10.0.0.5`` for ever, in silence."""
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
 
@@ -52,7 +61,7 @@ Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
 class EdgeSettings(BaseSettings):
     """Everything that `edgedet-edge serve` can be told."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -90,7 +99,7 @@ class EdgeSettings(BaseSettings):
     """Deadline of a request without `X-Deadline-Ms`."""
     max_body_mb: float = Field(default=20, gt=0)
     """Largest request body."""
-    max_held_mb: float = Field(default=500, gt=0)
+    max_held_mb: float = Field(default=500, gt=0, validate_default=True)
     """All photos in the node at once: more are answered 429."""
     max_megapixels: float = Field(default=40, gt=0)
     """Largest photo."""
@@ -106,6 +115,17 @@ class EdgeSettings(BaseSettings):
     """debug: a line for every answer."""
     drain_s: float = Field(default=10, gt=0)
     """Longest wait for accepted requests after SIGTERM."""
+
+    @field_validator("max_held_mb")
+    @classmethod
+    def _holds_one(cls, max_held_mb: float, info: ValidationInfo) -> float:
+        max_body_mb = info.data.get("max_body_mb", 0)
+        if max_held_mb < max_body_mb:
+            raise ValueError(
+                f"{max_held_mb:g} MB have no room for one photo of --max-body-mb {max_body_mb:g}, which would be told "
+                "to try again for ever; set max_held_mb to at least that"
+            )
+        return max_held_mb
 
     @field_validator("capacity")
     @classmethod

@@ -39,7 +39,13 @@ def test_help_names_every_flag_and_says_what_it_is_for() -> None:
         (["--threads", "0"], "threads: Input should be greater than or equal to 1"),
         (["--cloud", "nowhere"], "'nowhere' is not HOST:PORT"),
         (["--placement", "best"], "placement: 'best' is not one of marginal-cost"),
+        (["--cloud", "http://10.0.0.5:9000"], "'http://10.0.0.5:9000' is not HOST:PORT"),
         (["--redis", "mysql://x"], "redis: Redis URL must specify"),
+        (
+            ["--redis", "redis://x?db=1&tls=yes"],
+            "redis: the URL has an option 'tls' that Redis connections do not know",
+        ),
+        (["--max-body-mb", "600"], "max_held_mb: 500 MB have no room for one photo of --max-body-mb 600"),
         (["--models", "no-such-folder"], f"Looked in {Path.cwd() / 'no-such-folder'}; --models names another"),
         (["--default-model", "nobody"], "default_model: no package 'nobody'"),
         (["--backend", "abacus"], "abacus"),

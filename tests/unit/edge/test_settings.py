@@ -42,6 +42,12 @@ def test_one_file_does_not_speak_for_the_next(file: Path) -> None:
         ("port", 70_000),
         ("cloud", ("no-port",)),
         ("cloud", ("host:99999",)),
+        ("cloud", ("http://10.0.0.5:9000",)),
+        ("cloud", ("::1:9000",)),
+        ("cloud", ("a b:9000",)),
+        ("max_body_mb", float("inf")),
+        ("drain_s", float("inf")),
+        ("redis", "redis://localhost/0?ssl_cert_reqs=none"),
         ("redis", "http://localhost"),
         ("placement", "best"),
         ("placement", "fixed-boundary"),
@@ -53,6 +59,24 @@ def test_a_wrong_value_names_its_field(name: str, value: object) -> None:
     with pytest.raises(ValidationError) as caught:
         load_settings(None, {name: value})
     assert caught.value.errors()[0]["loc"][0] == name
+
+
+@pytest.mark.parametrize("address", ["cloud:9000", "10.0.0.5:9000", "[::1]:9000", "cloud.site_1.example:1"])
+def test_a_cloud_is_a_name_or_an_address_with_a_port(address: str) -> None:
+    assert load_settings(None, {"cloud": [address]}).cloud == (address,)
+
+
+def test_a_photo_of_the_largest_size_has_room() -> None:
+    assert load_settings(None, {"max_body_mb": 600, "max_held_mb": 600}).max_held_mb == 600
+    with pytest.raises(ValidationError, match="500 MB have no room for one photo of --max-body-mb 600"):
+        load_settings(None, {"max_body_mb": 600})
+
+
+@pytest.mark.parametrize(
+    "url", ["rediss://host/0?ssl_cert_reqs=none", "unix:///run/redis.sock?db=1", "redis://host?db=2"]
+)
+def test_options_of_a_redis_url_are_taken(url: str) -> None:
+    assert load_settings(None, {"redis": url}).redis == url
 
 
 def test_one_simulated_chip_has_one_worker(file: Path) -> None:
