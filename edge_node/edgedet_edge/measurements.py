@@ -77,16 +77,26 @@ class Bucket:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: of a version with other placements, stages or sketches; it could not be merged.
+        """
         sketches = {}
         for placement, encoded in content["sketches"].items():
             message = SketchMessage()
             message.ParseFromString(base64.b64decode(encoded))
             sketches[placement] = DDSketchProto.from_proto(message)
+            DDSketch(_RELATIVE_ERROR).merge(sketches[placement])  # refuses another relative error
+        sums_ms = content["stage_sums_ms"]
+        if not sums_ms.keys() == sketches.keys() <= set(PLACEMENTS):
+            raise ValueError(f"a bucket of the placements {[*sketches]}, here are {PLACEMENTS}")
+        if any(sums.keys() != set(STAGES) for sums in sums_ms.values()):
+            raise ValueError(f"a bucket of other stages than {STAGES}")
         return cls(
             started_s=time.monotonic() - content["age_s"],
             sketches=sketches,
-            stage_sums_ms=content["stage_sums_ms"],
+            stage_sums_ms=sums_ms,
             by_boundary=Counts(content["by_boundary"]),
             by_reason=Counts(content["by_reason"]),
             bytes_sent=content["bytes_sent"],

@@ -71,9 +71,11 @@ class Registry:
         """All other nodes; empty when there is no registry or it does not answer."""
         if self._redis is None:
             return []
-        own = (_PREFIX + self._node_id).encode()
+        own = _PREFIX + self._node_id
         try:
-            keys = sorted([key async for key in self._redis.scan_iter(_PREFIX + "*") if key != own])
+            # A set: while keys come and go, Redis may name one twice. Its keys are text where the URL asks for that.
+            found = {key async for key in self._redis.scan_iter(_PREFIX + "*")}
+            keys = sorted(found - {own, own.encode()})
             values = await self._redis.mget(keys) if keys else []
         except (RedisError, OSError) as error:
             self._changed("down", error)

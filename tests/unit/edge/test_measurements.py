@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 
 import pytest
+from ddsketch import DDSketch
 from edgedet_edge.measurements import (
     PLACEMENTS,
     STAGES,
@@ -151,6 +152,21 @@ def test_a_bucket_keeps_its_age_on_its_way() -> None:
     sent = bucket([("edge", 7, "cheaper", 0, 10.0)], age_s=30.0)
     (received,) = over_the_wire([sent])
     assert received.started_s == pytest.approx(sent.started_s, abs=1.0)
+
+
+def test_a_bucket_that_could_not_be_merged_is_refused() -> None:
+    sent = bucket([("edge", 7, "cheaper", 0, 10.0)]).to_json()
+    sums = sent["stage_sums_ms"]["edge"]
+    coarse = bucket([])
+    coarse.sketches["edge"], coarse.stage_sums_ms["edge"] = DDSketch(0.05), sums
+    for other in (
+        {"sketches": {"orbit": sent["sketches"]["edge"]}, "stage_sums_ms": {"orbit": sums}},
+        {"stage_sums_ms": {}},
+        {"stage_sums_ms": {"edge": sums | {"thaw": 1.0}}},
+        {"sketches": coarse.to_json()["sketches"]},
+    ):
+        with pytest.raises(ValueError, match=r"placements|stages|parameters"):
+            Bucket.from_json(sent | other)
 
 
 def _rounded(report: object) -> object:
