@@ -13,6 +13,8 @@ CONNECTION = "edgedet.connection"
 """Where the state of a request's scope holds its protocol."""
 MAX_HEADER_BYTES = 64 << 10
 """Request line and headers together; also trailers, and what stands between two requests."""
+MAX_PIPELINED = 100
+"""Requests of one connection without a whole answer: in one piece of a quarter of a megabyte 14,000 can come."""
 # A refused client that still writes would lose the answer to a reset, so what it sends is read for so long.
 _LINGER_S = 2.0
 # A request that was answered before its body ended (413, 415) may send the rest for so long; it is thrown away.
@@ -128,6 +130,9 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.scope["state"][CONNECTION] = self
         self._open = [*(cycle for cycle in self._open if not cycle.response_complete), self.cycle]
+        if len(self._open) > MAX_PIPELINED:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS, f"More than {MAX_PIPELINED} requests wait for their answers.")
+            return
         # What came in one piece is not counted while it is parsed.
         if len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers]) > MAX_HEADER_BYTES:
             self._refuse_headers()

@@ -1,5 +1,6 @@
 """Bytes that are no HTTP, and requests whose headers have no end: refused, and the next photo is answered."""
 
+import httpx
 import pytest
 from edgedet_edge import schemas
 
@@ -59,6 +60,17 @@ def test_a_request_that_is_refused_in_one_piece_leaves_no_connection_behind(
             connection.send(post(bytes(body_bytes), X_Long="x" * 70_000))
         assert connection.response().status == 431
         wait_for(lambda: open_files(edge) == before, "the end of a connection that its client keeps open")
+
+
+def test_requests_that_pile_up_on_one_connection_are_cut_off(edge: Running, client: httpx.Client) -> None:
+    one = b"GET /health/live HTTP/1.1\r\nHost: e\r\n\r\n"
+    with connected(edge) as connection:
+        connection.send(one * 50)
+        assert [connection.response().status for _ in range(50)] == [200] * 50
+        with suspended(edge):
+            connection.send(one * 2000)
+        assert connection.is_closed_by_the_edge()
+    assert client.get("/metrics").status_code == 200
 
 
 def test_endless_trailers_are_cut_off(edge: Running) -> None:
