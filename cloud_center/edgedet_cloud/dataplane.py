@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,7 +19,7 @@ from edgedet_cloud.errors import BadCall, CloudError, DigestDiffers, Draining, E
 from edgedet_cloud.served_model import ServedModel
 
 log = structlog.get_logger()
-# A call without a deadline, or with a very late one, waits no longer than this.
+# A call without a deadline, or with a very late one, is not made to wait longer than this.
 _LONGEST_MS = 10_000.0
 # Accepted calls hold their tensors (0.1-1 MB each, photos up to 20 MB); this bounds them where deadlines do not.
 _MOST_OPEN_PER_WORKER = 64
@@ -146,13 +147,14 @@ class CloudCenter:
     ) -> _Task:
         """Refuse at once what would wait past its deadline: the edge can still compute it."""
         now_s = time.monotonic()
-        left_ms = _LONGEST_MS if remaining_ms is None else min(remaining_ms, _LONGEST_MS)
+        left_ms = math.inf if remaining_ms is None else remaining_ms
         tail_ms = model.tail_ms(boundary)
         wait_ms = self._backlog.wait_ms(now_s)
+        late_ms = wait_ms + tail_ms - min(left_ms, _LONGEST_MS + tail_ms)
         # An idle worker costs nobody anything, and only calls that run correct a tail's measured time.
-        if wait_ms and wait_ms + tail_ms > left_ms:
-            late_ms = wait_ms + tail_ms - left_ms
-            raise QueueFull(f"{wait_ms + tail_ms:.0f} ms of work, {left_ms:.0f} ms until the deadline", late_ms)
+        if wait_ms and late_ms > 0:
+            there_are_ms = wait_ms + tail_ms - late_ms
+            raise QueueFull(f"{wait_ms + tail_ms:.0f} ms of work, {there_are_ms:.0f} ms until the deadline", late_ms)
         number = next(self._numbers)
         self._backlog.added(number, tail_ms)
         done: asyncio.Future[InferReply] = asyncio.get_running_loop().create_future()
@@ -179,7 +181,7 @@ class CloudCenter:
         task.check_wanted()
         model, call, profile = task.model, task.call, task.model.profile
         live, geometry = model.enter(call, task.tensors, self._max_megapixels)
-        if task.boundary == 0:
+        if task.tensors[0].datatype == "BYTES":
             profile.observe_decode(_ms_since(start_s), len(task.tensors[0].data))
         for index in range(task.boundary + 1, model.segment_count + 1):
             task.check_wanted()

@@ -114,6 +114,11 @@ class InferenceService:
         await context.abort(error.code, str(error))
 
 
+def address_of(host: str, port: int) -> str:
+    """HOST:PORT; an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def largest_message(center: CloudCenter) -> int:
     """Bytes of the largest boundary of any package, or of a large photo, and some slack."""
     sizes = [
@@ -160,9 +165,9 @@ async def serve(center: CloudCenter, host: str, port: int, version: str, stop: a
     """
     server, health_service = create_server(center, version)
     try:
-        bound = server.add_insecure_port(f"{host}:{port}")
+        bound = server.add_insecure_port(address_of(host, port))
     except RuntimeError as error:
-        raise AddressTaken(f"cannot listen on {host}:{port}") from error
+        raise AddressTaken(f"cannot listen on {address_of(host, port)}") from error
     center.start()
     await server.start()
     for service in ("", _DESCRIPTOR.full_name):

@@ -13,7 +13,7 @@ PREFIX = "EDGEDET_CLOUD_"
 class CloudSettings(BaseSettings):
     """Everything that `edgedet-cloud serve` can be told."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
     host: str = "127.0.0.1"
     """Address to listen on."""

@@ -88,10 +88,10 @@ class CloudLoad:
     @classmethod
     def _of(cls, values: Mapping[str, Any]) -> Self:
         return cls(
-            float(values["backlog_ms"]),
-            int(values["workers"]),
-            float(values["utilization"]),
-            float(values["mean_service_ms"]),
+            _measure(values["backlog_ms"]),
+            int(_measure(values["workers"])),
+            _measure(values["utilization"]),
+            _measure(values["mean_service_ms"]),
         )
 
 
@@ -218,12 +218,20 @@ def parse_response(response: ModelInferResponse) -> InferReply:
     values = {name: _value(parameter) for name, parameter in response.parameters.items()}
     try:
         load = CloudLoad._of(values) if "backlog_ms" in values else None
-        queue_ms, service_ms = (float(values[n]) if n in values else None for n in ("queue_ms", "service_ms"))
+        queue_ms, service_ms = (_measure(values[n]) if n in values else None for n in ("queue_ms", "service_ms"))
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"parameters: {error}") from error
     return InferReply(
         tensors, queue_ms, service_ms, str(values.get("digest", "")), load, str(values.get("backend", ""))
     )
+
+
+def _measure(value: Any) -> float:
+    """What averages follow: a single NaN would stay in them."""
+    measure = float(value)
+    if not 0 <= measure < math.inf:
+        raise ValueError(f"{value!r} is not a finite number from 0 on")
+    return measure
 
 
 def _load_key(name: str) -> str:
@@ -278,6 +286,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         raise WireError(f"parameters: codec must be raw or zstd, got {values['codec']!r}")
     if any(values.get(name, 1) < low for name, low in (("boundary", 0), ("photo_width", 0), ("photo_height", 0))):
         raise WireError("parameters: boundary, photo_width and photo_height must not be negative")
+    if bool(values.get("photo_width")) != bool(values.get("photo_height")):
+        raise WireError("parameters: photo_width and photo_height go together; one of them alone places no box")
     for name in ("score_threshold", "iou_threshold"):
         if not 0 <= values.get(name, 0) <= 1:
             raise WireError(f"parameters: {name} must be in 0…1, got {values[name]}")

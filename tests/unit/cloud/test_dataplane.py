@@ -143,6 +143,43 @@ def test_an_idle_cloud_takes_a_call_that_its_estimate_calls_late(model: ServedMo
     assert slow.profile.segment_ms[-1] < 1e6
 
 
+def test_a_call_without_a_deadline_runs_as_long_as_it_takes(
+    model: ServedModel, tensors: list[WireTensor], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("edgedet_cloud.dataplane._LONGEST_MS", 10.0)  # of waiting
+    first = Gate(model.chain.stages[5].runner)
+    stages = (*model.chain.stages[:5], replace(model.chain.stages[5], runner=first), model.chain.stages[6])
+    served = replace(model, chain=replace(model.chain, stages=stages))
+    early = [
+        WireTensor(name, "UINT8", tensor.shape, tensor.tobytes())
+        for name, tensor in made_up_tensors(model.chain, 5).items()
+    ]
+
+    async def scene(center: CloudCenter) -> None:
+        call = asyncio.create_task(infer(center, call_of(boundary=5), early, None))
+        await first.reached()
+        with pytest.raises(QueueFull):
+            await infer(center, call_of(), tensors, None)
+        await asyncio.sleep(0.02)
+        first.open()
+        assert (await call).service_ms > 10.0
+
+    slow = replace(served, profile=replace(model.profile, segment_ms=[1000.0] * 7))
+    with_center(slow, scene)
+
+
+def test_only_photos_tell_how_long_decoding_takes(model: ServedModel):
+    spec = model.package.manifest.input.tensor
+    image = [WireTensor(spec.name, "UINT8", spec.shape, bytes(spec.nbytes))]
+    served = replace(model, profile=replace(model.profile, segment_ms=[1.0] * 7, decode_ms=1e6))
+
+    async def scene(center: CloudCenter) -> None:
+        await infer(center, call_of(boundary=0), image, 5000)
+
+    with_center(served, scene)
+    assert served.profile.decode_ms == 1e6
+
+
 def test_the_queue_is_bounded_whatever_the_deadlines(gated: ServedModel, tensors: list[WireTensor], gate: Gate):
     async def scene(center: CloudCenter) -> None:
         calls = [asyncio.create_task(infer(center, call_of(), tensors, None)) for _ in range(center.most_open)]

@@ -29,6 +29,7 @@ def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.Mon
 MISTAKES = {
     "port: Input should be less than or equal to 65535": (["--port", "70000"], ""),
     "threads: Input should be greater than or equal to 1": (["--threads", "0"], ""),
+    "drain_s: Input should be a finite number": ([], "drain_s = inf"),
     "cloud.toml: no setting is called 'treads'; did you mean 'threads'? There are: drain_s,": ([], "treads = 1"),
     "is not TOML": ([], "port ="),
     "no package to serve below /nowhere": (["--models", "/nowhere"], ""),

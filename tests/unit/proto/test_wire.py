@@ -39,7 +39,7 @@ calls = st.builds(
     max_detections=st.none() | st.integers(1, 1000),
     top_k=st.none() | st.integers(1, 1000),
     raw=st.booleans(),
-)
+).filter(lambda call: bool(call.photo_width) == bool(call.photo_height))
 shapes = hnp.array_shapes(min_dims=1, max_dims=4, min_side=0, max_side=6)
 codes = hnp.arrays(np.uint8, shapes) | hnp.arrays(np.float32, shapes, elements=st.floats(width=32))
 tensors = st.lists(st.tuples(texts, codes), max_size=3)
@@ -118,6 +118,8 @@ BAD_PARAMETERS = {
     "codec must be str": {"codec": 1},
     "must not be negative": {"boundary": -1},
     "photo_height must not be negative": {"photo_height": -5},
+    "photo_width and photo_height go together": {"photo_width": 640},
+    "photo_width and photo_height go together; one": {"photo_width": 0, "photo_height": 480},
     "score_threshold must be in": {"score_threshold": 1.5},
     "score_threshold must be float": {"score_threshold": "high"},
     "iou_threshold must be in": {"iou_threshold": float("nan")},
@@ -231,3 +233,17 @@ def test_a_reply_with_missing_contents_or_a_broken_load_is_refused():
     response.parameters["backlog_ms"].double_param = 1.0
     with pytest.raises(WireError, match="workers"):
         parse_response(response)
+
+
+@pytest.mark.parametrize("name", ["queue_ms", "service_ms", "backlog_ms", "workers", "utilization", "mean_service_ms"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_a_number_that_would_stay_in_averages_is_refused(name: str, value: float):
+    response = build_response(InferCall("m"), InferReply({}, 1.0, 1.0, "", CloudLoad(1.0, 1, 0.5, 1.0)))
+    response.parameters[name].double_param = value
+    with pytest.raises(WireError, match="not a finite number from 0 on"):
+        parse_response(response)
+    load = dict(CloudLoad(1.0, 1, 0.5, 1.0).to_metadata())
+    key = f"edgedet-load-{name.replace('_', '-')}"
+    if key in load:
+        with pytest.raises(ValueError, match="not a finite number from 0 on"):
+            CloudLoad.from_metadata((load | {key: str(value)}).items())
