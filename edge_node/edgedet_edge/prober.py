@@ -43,6 +43,7 @@ class Prober:
         self._clients = clients
         self._models = models
         self._probes: dict[str, _Probe] = {}
+        self._silent: dict[str, bool] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -77,16 +78,28 @@ class Prober:
             probed = [model for model in self._models if model.reference in self._probes]
             for model in self._scheduler.to_probe(address, probed):
                 await self._send(client, self._probes[model.reference])
+            self._heard(address)
         except CloudRefused as refusal:  # alive, though nothing was measured
             self._scheduler.replied(refusal, address, refusal.load)
         except CloudFault as fault:
-            log.debug("probe failed", cloud=address, reason=str(fault))
+            self._not_heard(address, fault)
             self._scheduler.failed(fault, address)
         except Exception as error:
             log.exception("probe failed unexpectedly", cloud=address)
             self._scheduler.failed(error, address)
         finally:
             self._scheduler.probe_ended(address)
+
+    def _heard(self, address: str) -> None:
+        if self._silent.get(address, True):
+            log.info("cloud answers", cloud=address)
+        self._silent[address] = False
+
+    def _not_heard(self, address: str, fault: CloudFault) -> None:
+        """Told once: a cloud that was never there, behind a misspelled name, shows nowhere else in the log."""
+        if not self._silent.get(address, False):
+            log.warning("cloud does not answer", cloud=address, reason=str(fault))
+        self._silent[address] = True
 
     async def _send(self, client: CloudClient, probe: _Probe) -> None:
         address, scheduler = client.address, self._scheduler

@@ -1,6 +1,7 @@
 """The data plane in this process: what it believes of itself, and the end of every photo."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +17,7 @@ from edgedet_edge.placement import EdgeOnly, Reason
 from edgedet_edge.settings import EdgeSettings
 from edgedet_runtime.errors import PhotoUndecodable
 from edgedet_runtime.photo import read_header
+from structlog.testing import capture_logs
 
 LONGEST_S = 20.0
 DETECTOR, CLASSIFIER = "yolov3-tiny-coco", "small-lenet-w4a4-mnist"
@@ -134,6 +136,24 @@ def test_a_model_of_no_name_is_the_nodes_own_choice(few_models: Path, models: Pa
     settings = EdgeSettings(models=models, default_model="small-lenet-w4a4-mnist")
     catalog = EdgeNode.load(settings).catalog
     assert catalog.find("classify", "").reference == catalog.find("classify", None).reference == f"{CLASSIFIER}:1"
+
+
+def test_a_cloud_that_is_not_there_is_told_once(few_models: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    node = EdgeNode.load(EdgeSettings(models=few_models, cloud=(address,)))
+
+    async def scene() -> None:
+        awaited = ["open", "half-open", "open"]  # by then the second probe has failed as well
+        while awaited:
+            (cloud,) = (await node.offload(cluster=False, window_s=60))["clouds"]
+            if cloud["breaker"] == awaited[0]:
+                awaited.pop(0)
+            await asyncio.sleep(0.01)
+
+    with capture_logs() as events:
+        with_node(node, scene)
+    assert [event["cloud"] for event in events if event["event"] == "cloud does not answer"] == [address]
 
 
 @pytest.mark.parametrize(
