@@ -4,7 +4,6 @@ Keys: ``edgedet:node:<id>`` holds the node's state and its last minute of measur
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -76,28 +75,31 @@ class Registry:
             # A set: while keys come and go, Redis may name one twice. Its keys are text where the URL asks for that.
             found = {key async for key in self._redis.scan_iter(_PREFIX + "*")}
             keys = sorted(found - {own, own.encode()})
-            values = await self._redis.mget(keys) if keys else []
+            values, left_ms = await _read(self._redis, keys) if keys else ([], [])
         except (RedisError, OSError) as error:
             self._changed("down", error)
             return []
         self._changed("up")
-        records = [self._record(key, value) for key, value in zip(keys, values, strict=True) if value is not None]
+        records = [
+            self._record(key, value, TTL_S - ms / 1000)
+            for key, value, ms in zip(keys, values, left_ms, strict=True)
+            if value is not None
+        ]
         return [record for record in records if record is not None]
 
     async def _beat(self, redis: Redis) -> None:
         while True:
             try:
-                content = {**self._report(), "sent_s": time.time()}
-                await redis.set(_PREFIX + self._node_id, orjson.dumps(content), ex=TTL_S)
+                await redis.set(_PREFIX + self._node_id, orjson.dumps(self._report()), ex=TTL_S)
                 self._changed("up")
             except Exception as error:  # whatever it is, heartbeats that end would take this node out of the cluster
                 self._changed("down", error)
             await asyncio.sleep(HEARTBEAT_S)
 
-    def _record(self, key: bytes | str, value: bytes | str) -> NodeRecord | None:
+    def _record(self, key: bytes | str, value: bytes | str, age_s: float) -> NodeRecord | None:
         """What another node wrote; one that this version cannot read is left out, and told once."""
         try:
-            record = _parse(value)
+            record = _parse(value, age_s)
         except (ValueError, TypeError, KeyError, AttributeError, DecodeError) as error:
             if key not in self._unreadable:
                 self._unreadable.add(key)
@@ -124,10 +126,18 @@ def _connect(url: str) -> Redis:
     )
 
 
-def _parse(value: bytes | str) -> NodeRecord:
+async def _read(redis: Redis, keys: list[bytes | str]) -> tuple[list[Any], list[int]]:
+    """Values, and the milliseconds that each has left: they tell its age, whatever a machine without a clock thinks."""
+    async with redis.pipeline(transaction=False) as asked:
+        asked.mget(keys)
+        for key in keys:
+            asked.pttl(key)
+        values, *left_ms = await asked.execute()
+        return values, left_ms
+
+
+def _parse(value: bytes | str, age_s: float) -> NodeRecord:
     content = orjson.loads(value)
-    # Wall clocks of machines differ by more than a heartbeat now and then; an age is never negative.
-    age_s = max(0.0, time.time() - content["sent_s"])
     state = EdgeState.model_validate({**content["state"], "age_s": round(age_s, 2)}).model_dump(mode="json")
     return NodeRecord(state, [Bucket.from_json(bucket) for bucket in content["buckets"]])
 

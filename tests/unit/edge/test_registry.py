@@ -1,4 +1,4 @@
-"""What the registry makes of a Redis that says things twice."""
+"""What the registry makes of what Redis says."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import orjson
 import pytest
-from edgedet_edge.registry import Registry
+from edgedet_edge.registry import TTL_S, Registry
 
 KEYS = ("edgedet:node:here", "edgedet:node:there", "edgedet:node:there")
 """As SCAN may answer while Redis makes its table larger or smaller."""
@@ -28,8 +28,10 @@ def reply_to(command: list[bytes]) -> bytes:
             return b"*2\r\n" + bulk(b"0") + b"*%d\r\n" % len(KEYS) + keys
         case b"MGET":
             names = [key.rpartition(b":")[2].decode() for key in command[1:]]
-            records = [orjson.dumps({"state": state(name), "buckets": [], "sent_s": 0.0}) for name in names]
+            records = [orjson.dumps({"state": state(name), "buckets": []}) for name in names]
             return b"*%d\r\n" % len(records) + b"".join(map(bulk, records))
+        case b"PTTL":
+            return b":3500\r\n"
         case b"HELLO":
             return b"-ERR unknown command\r\n"
         case _:
@@ -56,12 +58,12 @@ async def redis_that_repeats() -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("options", ["", "&decode_responses=True"])
-def test_every_other_node_is_told_once(options: str) -> None:
-    async def others() -> list[object]:
+def test_every_other_node_is_told_once_with_the_age_of_its_entry(options: str) -> None:
+    async def others() -> list[tuple[object, object]]:
         async with redis_that_repeats() as address:
             registry = Registry(f"redis://{address}/0?protocol=2{options}", "here", dict)
-            found = [record.state["id"] for record in await registry.others()]
+            found = [(record.state["id"], record.state["age_s"]) for record in await registry.others()]
             assert registry.status == "up"
             return found
 
-    assert asyncio.run(others()) == ["there"]
+    assert asyncio.run(others()) == [("there", TTL_S - 3.5)]
