@@ -52,7 +52,7 @@ def _policy(value: str) -> str:
 
 PREFIX = "EDGEDET_EDGE_"
 """Of environment variables."""
-_HOST = re.compile(r"\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+")
+_HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s:/\[\]]+")
 """A name or an address; gRPC would look for a host called ``http://10.0.0.5`` for ever, in silence."""
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]

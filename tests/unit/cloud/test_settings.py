@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from edgedet_cloud.cli import app
+from edgedet_cloud.server import address_of
 from edgedet_cloud.settings import load_settings
 from edgedet_runtime.setting_names import UnknownSetting
 from typer.testing import CliRunner
@@ -24,6 +25,13 @@ def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.Mon
     monkeypatch.setenv("EDGEDET_CLOUD_THREAD", "4")
     with pytest.raises(UnknownSetting, match="EDGEDET_CLOUD_THREAD: no setting is called 'thread'; did you mean"):
         load_settings(None, {})
+
+
+@pytest.mark.parametrize(
+    ("host", "address"), [("127.0.0.1", "127.0.0.1:9000"), ("cloud", "cloud:9000"), ("::1", "[::1]:9000")]
+)
+def test_an_ipv6_address_is_listened_on_in_brackets(host: str, address: str):
+    assert address_of(host, 9000) == address
 
 
 MISTAKES = {

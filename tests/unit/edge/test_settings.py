@@ -45,6 +45,7 @@ def test_one_file_does_not_speak_for_the_next(file: Path) -> None:
         ("cloud", ("http://10.0.0.5:9000",)),
         ("cloud", ("::1:9000",)),
         ("cloud", ("a b:9000",)),
+        ("cloud", ("a:9000,b:9000",)),
         ("max_body_mb", float("inf")),
         ("drain_s", float("inf")),
         ("redis", "redis://localhost/0?ssl_cert_reqs=none"),
@@ -61,7 +62,9 @@ def test_a_wrong_value_names_its_field(name: str, value: object) -> None:
     assert caught.value.errors()[0]["loc"][0] == name
 
 
-@pytest.mark.parametrize("address", ["cloud:9000", "10.0.0.5:9000", "[::1]:9000", "cloud.site_1.example:1"])
+@pytest.mark.parametrize(
+    "address", ["cloud:9000", "10.0.0.5:9000", "[::1]:9000", "[fe80::1%eth0]:9000", "cloud.site_1.example:1"]
+)
 def test_a_cloud_is_a_name_or_an_address_with_a_port(address: str) -> None:
     assert load_settings(None, {"cloud": [address]}).cloud == (address,)
 
