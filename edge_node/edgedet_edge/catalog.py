@@ -8,7 +8,7 @@ import structlog
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backend import RegisteredBackend
 from edgedet_runtime.chain import prepare_chain
-from edgedet_runtime.errors import PackageRefused, UnknownModel
+from edgedet_runtime.errors import PackageRefused, RuntimeFault, UnknownModel
 from edgedet_runtime.manifest import Task
 from edgedet_runtime.package import Package, Refusal, find_package, scan_packages
 from edgedet_runtime.profile import measure_profile
@@ -32,7 +32,8 @@ class Catalog:
     def load(cls, folder: Path, backend: RegisteredBackend, default_model: str, *, whole: bool) -> Self:
         """Load every package below `folder` and measure what it costs here; `whole` where no segment can leave.
 
-        A package that the backend misses something for is refused like one that is broken: the others are served.
+        A package that cannot be run, or that the backend misses something for, is refused like one that is broken: the
+        others are served.
 
         Raises:
             RuntimeFault: there is no package, or not the one that `default_model` names.
@@ -46,6 +47,8 @@ class Catalog:
                 models.append(_serve(package, backend, whole=whole))
             except PackageRefused as error:
                 refusals.append(Refusal(package.folder, str(error)))
+            except RuntimeFault as error:
+                refusals.append(Refusal(package.folder, f"{package.folder}: {error}"))
         for refusal in refusals:
             log.error("package refused", reason=refusal.reason)
         if not packages:

@@ -132,12 +132,6 @@ def test_of_two_copies_that_failed_the_client_hears_what_happened_here(
     asyncio.run(scene())
 
 
-def test_a_model_of_no_name_is_the_nodes_own_choice(few_models: Path, models: Path) -> None:
-    settings = EdgeSettings(models=models, default_model="small-lenet-w4a4-mnist")
-    catalog = EdgeNode.load(settings).catalog
-    assert catalog.find("classify", "").reference == catalog.find("classify", None).reference == f"{CLASSIFIER}:1"
-
-
 def test_a_cloud_that_is_not_there_is_told_once(few_models: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
