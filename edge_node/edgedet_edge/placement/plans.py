@@ -44,9 +44,8 @@ def local_plan(job: Job, state: NodeState) -> Plan:
     """Finish at home."""
     profile = job.profile
     work_ms = profile.head_ms[-1] - profile.head_ms[job.boundary]
-    unloaded_ms = work_ms + _overhead_ms(job)
     wait_ms = state.edge.wait_ms if job.queued else 0.0
-    return Plan(None, profile.last, work_ms, 0.0, 0.0, 0.0, wait_ms + unloaded_ms, unloaded_ms)
+    return Plan(None, profile.last, work_ms, 0.0, 0.0, 0.0, wait_ms + work_ms, work_ms)
 
 
 def handover_plans(job: Job, state: NodeState, rng: Random) -> list[Plan]:
@@ -100,12 +99,8 @@ def _handover(job: Job, cloud: CloudState, boundary: int, bandwidth: float, rtt_
     told_ms = cloud.backlog_ms if cloud.reply_age_ms < _FRESH_MS else 0.0
     cloud_wait_ms = told_ms + max(0.0, cloud.own_ms / max(cloud.workers, 1) - transit_ms)
     tail_ms = cloud.expected_tail_ms(profile, boundary)
-    unloaded_ms = _overhead_ms(job) + edge_ms + wire_ms + rtt_ms + tail_ms
+    unloaded_ms = edge_ms + wire_ms + rtt_ms + tail_ms
     # Tensors (or a photo) that are there already leave without a worker.
     worker_wait_ms = edge_wait_ms if boundary > job.boundary else 0.0
     latency_ms = unloaded_ms + worker_wait_ms + link_wait_ms + cloud_wait_ms
     return Plan(cloud, boundary, edge_ms, wire_ms, cloud_wait_ms, tail_ms, latency_ms, unloaded_ms)
-
-
-def _overhead_ms(job: Job) -> float:
-    return job.profile.overhead_ms if job.boundary == 0 else 0.0

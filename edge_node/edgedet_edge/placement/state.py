@@ -43,8 +43,6 @@ class ModelProfile:
     """Cloud service time of segments k+1…N, k = 0…N-1, until a cloud's own is measured."""
     allowed: tuple[int, ...]
     """Boundaries at which a request may leave, ascending; without 0 where photos stay on the site."""
-    overhead_ms: float = 0.0
-    """Edge CPU of HTTP and bookkeeping per request, spent wherever the segments run."""
 
     def __post_init__(self) -> None:
         last = self.last

@@ -57,7 +57,7 @@ def profiles(draw: st.DrawFn) -> ModelProfile:
     }
     allowed = tuple(sorted(draw(st.sets(st.integers(0, last - 1)))))
     head_ms = tuple(sum(segment_ms[:k]) for k in range(last + 1))
-    return ModelProfile(head_ms=head_ms, allowed=allowed, overhead_ms=draw(st.floats(0.0, 5.0)), **per_boundary)
+    return ModelProfile(head_ms=head_ms, allowed=allowed, **per_boundary)
 
 
 @st.composite

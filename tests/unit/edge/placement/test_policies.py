@@ -225,15 +225,6 @@ def test_a_boundary_that_the_client_chose_is_told_as_forced() -> None:
     assert FixedBoundary(1, Reason.FORCED).decide(slow_job(), state, Random(0)).reason is Reason.FORCED
 
 
-def test_overhead_counts_until_the_photo_is_decoded() -> None:
-    heavy = replace(YOLO, overhead_ms=3.0)
-    latencies = [
-        parse_policy("edge-only").decide(job(at, profile=heavy), NodeState(IDLE_EDGE), Random(0)).latency_ms
-        for at in (0, 1)
-    ]
-    assert latencies == pytest.approx([26.0, 23.0 - 3.7])
-
-
 def test_a_burst_counts_those_that_no_worker_has_taken_yet() -> None:
     free = EdgeState(workers=2, waiting=1, residual_ms=(), mean_service_ms=20.0, utilization=0.0, arrivals_per_ms=0.0)
     assert free.wait_ms == 0.0
