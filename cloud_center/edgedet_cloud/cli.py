@@ -34,6 +34,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     threads: Annotated[int | None, typer.Option(help="Inference workers (default 1).")] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info (default) or warning.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of these settings.", exists=True, dir_okay=False)
     ] = None,
@@ -48,8 +49,9 @@ def serve(
 
       edgedet-cloud serve --host 0.0.0.0 --models /srv/models
     """
-    _configure_log()
-    settings = _settings(config, {"port": port, "host": host, "threads": threads, "models": models})
+    flags = {"port": port, "host": host, "threads": threads, "models": models, "log_level": log_level}
+    settings = _settings(config, flags)
+    _configure_log(settings.log_level)
     log.info("settings", **settings.model_dump(mode="json"))
     keep_freed_memory()
     served = load_models(settings.models)
@@ -126,7 +128,7 @@ async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
     await serve_center(center, settings.host, settings.port, version("edgedet"), stop, settings.drain_s)
 
 
-def _configure_log() -> None:
+def _configure_log(level: str) -> None:
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -134,5 +136,6 @@ def _configure_log() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogOutput(sys.stdout))),
     )

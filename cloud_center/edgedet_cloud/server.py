@@ -101,7 +101,7 @@ class InferenceService:
             raise BadCall(str(error)) from error
         reply = await self._center.infer(call, tensors, None if remaining_s is None else remaining_s * 1000.0)
         elapsed_ms = round((time.monotonic() - start_s) * 1000.0, 1)
-        log.info("answered", request_id=call.request_id, model=call.model, boundary=call.boundary, ms=elapsed_ms)
+        log.debug("answered", request_id=call.request_id, model=call.model, boundary=call.boundary, ms=elapsed_ms)
         version = str(self._center.find(call.model, call.version).package.manifest.version)
         return build_response(replace(call, version=version), replace(reply, load=self._center.load_now()))
 

@@ -1,6 +1,7 @@
 """Settings of a cloud center: flags before environment (``EDGEDET_CLOUD_…``) before TOML file before defaults."""
 
 from pathlib import Path
+from typing import Literal
 
 from edgedet_runtime.setting_names import refuse_unknown_names
 from pydantic import Field
@@ -25,6 +26,8 @@ class CloudSettings(BaseSettings):
     """Folder of packages."""
     max_megapixels: float = Field(default=40, gt=0)
     """Largest photo at boundary 0."""
+    log_level: Literal["debug", "info", "warning"] = "info"
+    """debug: a line for every answer."""
     drain_s: float = Field(default=10, gt=0)
     """Longest wait for accepted calls after SIGTERM."""
 

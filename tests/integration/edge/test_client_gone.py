@@ -17,7 +17,7 @@ _LEAVING = 60
 
 @pytest.fixture(scope="module")
 def cloud(log_folder: Path) -> Iterator[Running]:
-    with stopping(start_cloud(log_folder)) as (cloud,):
+    with stopping(start_cloud(log_folder, "--log-level", "debug")) as (cloud,):
         yield cloud
     assert not complaints(cloud)
 

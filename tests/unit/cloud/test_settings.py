@@ -36,6 +36,7 @@ def test_an_ipv6_address_is_listened_on_in_brackets(host: str, address: str):
 
 MISTAKES = {
     "port: Input should be less than or equal to 65535": (["--port", "70000"], ""),
+    "log_level: Input should be 'debug', 'info' or 'warning'": (["--log-level", "loud"], ""),
     "threads: Input should be greater than or equal to 1": (["--threads", "0"], ""),
     "drain_s: Input should be a finite number": ([], "drain_s = inf"),
     "cloud.toml: no setting is called 'treads'; did you mean 'threads'? There are: drain_s,": ([], "treads = 1"),
