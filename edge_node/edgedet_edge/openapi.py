@@ -73,7 +73,11 @@ _PROBLEMS = {
     413: ("photo-too-large", "Photo too large", "the photo has 30000×30000 = 900.0 megapixels; the limit is 40"),
     415: ("unsupported-media-type", "Unsupported media type", "the photo is neither JPEG nor PNG"),
     422: ("bad-query-value", "Bad query value", "query.score_threshold: Input should be less than or equal to 1"),
-    429: ("overloaded", "Overloaded", "the answer would take about 1340 ms, the deadline is 1000 ms"),
+    429: (
+        "overloaded",
+        "Overloaded",
+        "the answer would take about 1340 ms, the deadline is 1000 ms, 10% of it in reserve",
+    ),
     431: ("request-header-fields-too-large", "Request Header Fields Too Large", "More than 65536 bytes of headers."),
     503: ("draining", "Draining", "the node is about to stop; send the photo to another"),
     504: ("deadline-missed", "Deadline missed", "no answer within 1000 ms"),

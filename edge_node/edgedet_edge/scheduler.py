@@ -74,7 +74,8 @@ class Scheduler:
             verdict = self._admission.admit(decision.latency_ms, deadline_ms, self._rng)
             if isinstance(verdict, Refused):
                 raise Overloaded(
-                    f"the answer would take about {decision.latency_ms:.0f} ms, the deadline is {deadline_ms:.0f} ms",
+                    f"the answer would take about {decision.latency_ms:.0f} ms, the deadline is {deadline_ms:.0f} ms, "
+                    f"{self._admission.margin:.0%} of it in reserve",
                     verdict.retry_after_s,
                 )
             self._edge.admitted(now_s)

@@ -1,6 +1,7 @@
 """Clients that know nothing of us (Triton's own, the public health and reflection clients), and our health command."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -107,7 +108,10 @@ def test_reflection_describes_the_inference_service(cloud: Running):
 
 def health_command(address: str) -> "subprocess.CompletedProcess[str]":
     program = Path(sys.executable).with_name("edgedet-cloud")
-    return subprocess.run([program, "health", "--address", address], capture_output=True, text=True, check=False)
+    proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    return subprocess.run(
+        [program, "health", "--address", address], capture_output=True, text=True, check=False, env=proxied
+    )
 
 
 def test_the_health_command_exits_with_0_or_1(cloud: Running):

@@ -77,6 +77,17 @@ def test_an_idle_node_that_believes_too_much_of_itself_measures_again(node: Edge
     with_node(node, scene)
 
 
+def test_a_refusal_tells_what_is_kept_in_reserve(node: EdgeNode, photo: bytes) -> None:
+    profile = model_of(node, CLASSIFIER).profile
+    profile.segment_ms[0] += 950.0 - profile.total_ms
+
+    async def scene() -> None:
+        with pytest.raises(Overloaded, match=r"take about 950 ms, the deadline is 1000 ms, 10% of it in reserve"):
+            await node.infer(photo, Query("classify", deadline_ms=1000), "refused")
+
+    with_node(node, scene)
+
+
 def test_a_drawing_has_to_be_there_by_the_deadline_as_well(node: EdgeNode, photo: bytes) -> None:
     gate = threading.Event()
 

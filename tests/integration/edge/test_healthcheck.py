@@ -1,0 +1,21 @@
+"""The check that an edge's image is built with."""
+
+import json
+import os
+import subprocess
+import sys
+
+from demo.processes import ROOT, Running, free_port
+
+
+def exit_code(command: list[str], port: str) -> int:
+    proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+    _, *arguments = (part.replace(":8080/", f":{port}/") for part in command)
+    return subprocess.run([sys.executable, *arguments], env=proxied, capture_output=True, check=False).returncode
+
+
+def test_a_container_asks_itself_whatever_proxies_its_environment_names(edge: Running) -> None:
+    dockerfile = (ROOT / "edge_node" / "Dockerfile").read_text()
+    command = json.loads(dockerfile.partition("HEALTHCHECK")[2].partition("CMD ")[2].partition("\n")[0])
+    assert exit_code(command, edge.address.rpartition(":")[2]) == 0
+    assert exit_code(command, str(free_port())) == 1
