@@ -43,7 +43,7 @@ class Scheduler:
         self, models: Sequence[ServedModel], clouds: Iterable[str], threads: int, *, forward_photos: bool
     ) -> None:
         self._lock = threading.Lock()
-        self._rng = Random(0)
+        self._rng = Random()  # of its own: it is to keep edges from doing things at the same moment
         typical_ms = [model.profile.total_ms for model in models]
         self._edge = EdgeTracker(threads, ServiceTime(sum(typical_ms) / len(typical_ms)))
         self._clouds = {address: CloudTracker(address) for address in clouds}
@@ -71,11 +71,12 @@ class Scheduler:
         with self._lock:
             decision = self._decide(job, now_s, queued=True)
             deadline_ms = (job.deadline_s - job.accepted_s) * 1000.0
-            verdict = self._admission.admit(decision.latency_ms, deadline_ms, self._rng)
+            idle = self._edge.state(now_s).idle
+            verdict = self._admission.admit(decision.latency_ms, deadline_ms, self._rng, idle=idle)
             if isinstance(verdict, Refused):
                 raise Overloaded(
                     f"the answer would take about {decision.latency_ms:.0f} ms, the deadline is {deadline_ms:.0f} ms, "
-                    f"{self._admission.margin:.0%} of it in reserve",
+                    f"{self._admission.reserve(idle=idle):.0%} of it in reserve",
                     verdict.retry_after_s,
                 )
             self._edge.admitted(now_s)

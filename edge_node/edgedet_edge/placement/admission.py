@@ -1,7 +1,8 @@
 """Admission by predicted finish against the deadline, and what is still worth a worker's time.
 
 The margin follows the misses: after every admitted request μ ← clip(μ + 0.003·(missed - 0.01), 0.10, 0.45), which
-settles where 1 % miss their deadline.
+settles where 1 % miss their deadline. It counts where requests wait for each other: were it to shut out an idle node's
+requests, no outcome would ever narrow it again.
 """
 
 import math
@@ -31,17 +32,21 @@ class Refused:
 
 @dataclass(slots=True)
 class AdmissionControl:
-    """Takes a request if its plan ends within (1 - μ) of its deadline."""
+    """Takes a request if its plan ends within (1 - μ) of its deadline, on an idle node with the least μ."""
 
     margin: float = _LEAST_MARGIN
 
-    def admit(self, latency_ms: float, deadline_ms: float, rng: Random) -> Admitted | Refused:
-        """Judge the latency that the policy predicts for a request that has `deadline_ms` in all.
+    def reserve(self, *, idle: bool) -> float:
+        """The share of a deadline that is not given out."""
+        return _LEAST_MARGIN if idle else self.margin
+
+    def admit(self, latency_ms: float, deadline_ms: float, rng: Random, *, idle: bool) -> Admitted | Refused:
+        """Judge the latency that the policy predicts for a request with `deadline_ms` in all; `idle`: a worker is free.
 
         A refusal tells the whole seconds until the plan would fit, at least one, with a random second on top so that
         the refused do not all return at once.
         """
-        late_ms = latency_ms - deadline_ms * (1.0 - self.margin)
+        late_ms = latency_ms - deadline_ms * (1.0 - self.reserve(idle=idle))
         if late_ms <= 0.0:
             return Admitted()
         whole_s = max(1, math.ceil(min(late_ms / 1000.0, _LONGEST_RETRY_S)))

@@ -74,9 +74,14 @@ class EdgeState:
     """Admitted requests."""
 
     @property
+    def idle(self) -> bool:
+        """Whether a worker is free for a new job; queued jobs that none has taken yet count against the free ones."""
+        return len(self.residual_ms) + self.waiting < self.workers
+
+    @property
     def wait_ms(self) -> float:
-        """A new job's wait for a worker; a queued job that no worker has taken yet counts against the free ones."""
-        if len(self.residual_ms) + self.waiting < self.workers:
+        """A new job's wait for a worker."""
+        if self.idle:
             return 0.0
         return (self.waiting * self.mean_service_ms + sum(self.residual_ms)) / self.workers
 

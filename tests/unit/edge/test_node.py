@@ -14,6 +14,7 @@ from edgedet_edge.execution import settle
 from edgedet_edge.job import Job, Outcome, ServedModel
 from edgedet_edge.node import EdgeNode, Query, Reply
 from edgedet_edge.placement import EdgeOnly, Reason
+from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 from edgedet_runtime.errors import PhotoUndecodable
 from edgedet_runtime.photo import read_header
@@ -75,6 +76,32 @@ def test_an_idle_node_that_believes_too_much_of_itself_measures_again(node: Edge
         assert profile.total_ms < 900
 
     with_node(node, scene)
+
+
+def test_a_node_that_has_missed_many_deadlines_answers_again_when_it_is_idle(node: EdgeNode, photo: bytes) -> None:
+    profile = model_of(node, CLASSIFIER).profile
+    profile.segment_ms[0] += 700.0 - profile.total_ms
+    for _ in range(1000):
+        node._scheduler.ended(missed=True)
+
+    async def scene() -> None:
+        await node.infer(photo, Query("classify", deadline_ms=1000), "idle")
+
+    with_node(node, scene)
+
+
+def test_edges_do_not_send_all_clients_back_at_the_same_moment(node: EdgeNode, photo: bytes) -> None:
+    def told(job: Job) -> int:
+        with pytest.raises(Overloaded) as refusal:
+            Scheduler(node.catalog.models, [], 1, forward_photos=False).admit(job)
+        return refusal.value.retry_after_s
+
+    async def scene() -> None:
+        job = job_of(node, photo)
+        job.deadline_s = job.accepted_s
+        assert {told(job) for _ in range(64)} == {1, 2}
+
+    asyncio.run(scene())
 
 
 def test_a_refusal_tells_what_is_kept_in_reserve(node: EdgeNode, photo: bytes) -> None:

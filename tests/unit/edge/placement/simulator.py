@@ -74,7 +74,8 @@ class Node:
         job = SimJob(now_s, now_s + self.deadline_ms / 1000.0, [])
         self.jobs.append(job)
         decision = self._decide(job, queued=True)
-        if not isinstance(self.admission.admit(decision.latency_ms, self.deadline_ms, self._rng), Admitted):
+        idle = self.edge.state(self.clock.now_s).idle
+        if not isinstance(self.admission.admit(decision.latency_ms, self.deadline_ms, self._rng, idle=idle), Admitted):
             job.answers.append((now_s, "refused"))
             return
         self.edge.admitted(now_s)

@@ -12,19 +12,19 @@ from tests.unit.edge.placement.scenes import IDLE_EDGE, busy_edge, cloud, job
 
 @pytest.mark.parametrize(("latency_ms", "admitted"), [(899.0, True), (901.0, False)])
 def test_nine_tenths_of_the_deadline_are_given_out(latency_ms: float, admitted: bool) -> None:
-    assert isinstance(AdmissionControl().admit(latency_ms, 1000.0, Random(0)), Admitted) is admitted
+    assert isinstance(AdmissionControl().admit(latency_ms, 1000.0, Random(0), idle=False), Admitted) is admitted
 
 
 @given(st.floats(0.0, 1e9), st.floats(0.1, 1e6), st.integers(0, 99))
 def test_a_refusal_tells_whole_seconds_between_one_and_sixty(latency_ms: float, deadline_ms: float, seed: int) -> None:
-    verdict = AdmissionControl().admit(latency_ms, deadline_ms, Random(seed))
+    verdict = AdmissionControl().admit(latency_ms, deadline_ms, Random(seed), idle=False)
     if isinstance(verdict, Refused):
         assert 1 <= verdict.retry_after_s <= 60
 
 
 def test_the_time_to_come_back_grows_with_the_queue_and_differs_between_clients() -> None:
     rng = Random(0)
-    told = {AdmissionControl().admit(5400.0, 1000.0, rng) for _ in range(50)}
+    told = {AdmissionControl().admit(5400.0, 1000.0, rng, idle=False) for _ in range(50)}
     assert told == {Refused(5), Refused(6)}
 
 
@@ -50,6 +50,20 @@ def test_misses_widen_the_margin_and_answers_in_time_narrow_it() -> None:
     for _ in range(100_000):
         control.ended(missed=False)
     assert control.margin == 0.10
+
+
+def test_misses_never_shut_an_idle_node() -> None:
+    control = AdmissionControl()
+    for _ in range(1000):
+        control.ended(missed=True)
+    for latency_ms, busy, idle in (
+        (500.0, True, True),
+        (600.0, False, True),
+        (899.0, False, True),
+        (901.0, False, False),
+    ):
+        assert isinstance(control.admit(latency_ms, 1000.0, Random(0), idle=False), Admitted) is busy
+        assert isinstance(control.admit(latency_ms, 1000.0, Random(0), idle=True), Admitted) is idle
 
 
 def test_a_request_that_neither_home_nor_a_cloud_can_answer_in_time_is_dropped() -> None:

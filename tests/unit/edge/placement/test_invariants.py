@@ -139,7 +139,9 @@ def test_an_idle_node_admits_whatever_some_plan_can_do_in_time(
     plans = [local_plan(job, idle), *plans_for(job, idle, usable_clouds(job, idle))]
     deadline_ms = min(plan.latency_ms for plan in plans) / (1.0 - margin) * (1.0 + 1e-9)
     decision = MarginalCost().decide(job, idle, Random(seed))
-    assert isinstance(AdmissionControl(margin).admit(decision.latency_ms, deadline_ms, Random(seed)), Admitted)
+    assert isinstance(
+        AdmissionControl(margin).admit(decision.latency_ms, deadline_ms, Random(seed), idle=False), Admitted
+    )
 
 
 @given(job=jobs(), state=nodes(), seed=st.integers(0, 9))
