@@ -49,7 +49,13 @@ def serve(
 
       edgedet-cloud serve --host 0.0.0.0 --models /srv/models
     """
-    flags = {"port": port, "host": host, "threads": threads, "models": models, "log_level": log_level}
+    flags: dict[str, object] = {
+        "port": port,
+        "host": host,
+        "threads": threads,
+        "models": models,
+        "log_level": log_level,
+    }
     settings = _settings(config, flags)
     _configure_log(settings.log_level)
     log.info("settings", **settings.model_dump(mode="json"))
