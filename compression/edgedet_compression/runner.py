@@ -74,15 +74,20 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
-            place.progress(f"stage {stage.name} ({stage.kind})", 0)
-            folder.path.mkdir(parents=True, exist_ok=True)
-            figures = _STAGES[type(stage)](
-                stage, Context(recipe, data, folder, read, place.data, place.models, place.progress)
-            )
-            folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
-            (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
+            _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.progress))
         done[stage.name] = folder
     return done
+
+
+def _do(stage: Stage, context: Context) -> None:
+    folder = context.folder
+    with folder.at_work():
+        if folder.done:  # by another process, just now
+            return
+        context.progress(f"stage {stage.name} ({stage.kind})", 0)
+        figures = _STAGES[type(stage)](stage, context)
+        folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
+        (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
 
 
 def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:

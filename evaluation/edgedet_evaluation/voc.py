@@ -30,7 +30,7 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
     if not listed.is_file():
         raise DataMissing(f"no list of photos at {listed}")
     try:
-        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
     if not stems:
@@ -78,18 +78,18 @@ def _objects(file: Path, listed: Path) -> list[tuple[str, tuple[float, float, fl
         raise DataMissing(f"{listed.name} lists {file.stem}, which has no annotation at {file}")
     try:
         return [_object(item) for item in parse(file).getroot().iter("object")]
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise DataUnreadable(f"{file} is not an annotation of Pascal VOC: {error}") from error
 
 
 def _object(item: Element) -> tuple[str, tuple[float, float, float, float], bool]:
-    name, box = item.findtext("name"), item.find("bndbox")
+    name, box = (item.findtext("name") or "").strip(), item.find("bndbox")
     if not name or box is None:
         raise ValueError("an <object> lacks <name> or <bndbox>")
     x1, y1, x2, y2 = (float(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax"))
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
         raise ValueError(f"a <bndbox> has corners {x1:g}, {y1:g}, {x2:g}, {y2:g}")
-    return name.strip(), (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"
+    return name, (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"
 
 
 def _sha256(photos: Sequence[CocoPhoto], files: Sequence[Path]) -> str:

@@ -14,6 +14,7 @@ from edgedet_evaluation.voc import read_voc
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
@@ -121,7 +122,7 @@ class DetectionData:
             batch_size=stage.schedule.batch,
             size=size,
             seed=stage.schedule.seed,
-            augmentation=DetectionAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
+            augmentation=TypeAdapter(DetectionAugmentation).validate_python(stage.augmentation),
             epochs=stage.schedule.epochs,
             criterion=YoloLoss(label_smoothing=stage.schedule.label_smoothing),
             distill=_distillation(stage, teacher),

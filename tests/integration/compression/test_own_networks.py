@@ -25,6 +25,7 @@ def test_a_classifier_becomes_a_package_that_answers(
     compress, own_classifier: Path, photos: Path, tmp_path: Path, sample_photos: list[Path]
 ):
     models, labels = tmp_path / "models", own_classifier.with_name("labels.txt")
+    labels.write_bytes(b"\xef\xbb\xbf" + labels.read_bytes())  # as Windows editors begin a file
     options = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--resize", "plain", "--license", "MIT")
     result = compress(
         "build", "mine", "--onnx", own_classifier, "--calibrate", photos, "--labels", labels, "--models", models,

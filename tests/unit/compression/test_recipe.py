@@ -67,6 +67,17 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ),
         ("lr = 0.1 }", 'lr = 0.1 }\naugmentation = { flip = "alternate" }', "stage first: augmentation: flip"),
         ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = 1.5 }", "stage first: augmentation: translate"),
+        ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = -1 }", "stage first: augmentation: translate"),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"',
+            "stage bears asks the validation split: give data.validation .* or data.hold_out",
+        ),
+        (
+            'kind = "train"\nstart = "first"',
+            'kind = "prune-weights"\nsparsity = 0.5\nstart = "first"',
+            "stage second asks the validation split",
+        ),
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "second"\nkind = "prune-channels"\nstart = "first"',
@@ -77,6 +88,17 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(BuildRefused, match=message):
         load_recipe(written(tmp_path, SMALL.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("given", ['validation = "val"', "hold_out = 4"])
+def test_a_stage_that_validates_is_taken_with_photos_to_validate_on(tmp_path: Path, given: str) -> None:
+    text = SMALL.replace('kind = "train"\nstart', 'kind = "prune-weights"\nsparsity = 0.5\nstart')
+    load_recipe(written(tmp_path, text.replace('"folders"', f'"folders"\n{given}')))
+    load_recipe(written(tmp_path, text.replace('start = "first"', 'start = "first"\nall_data = true')))
+
+
+def test_the_mark_that_windows_editors_begin_a_file_with_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "\ufeff" + SMALL)).name == "small"
 
 
 EVALUATION = """
