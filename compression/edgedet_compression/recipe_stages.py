@@ -154,7 +154,13 @@ class SensitivityStage(_Stage):
 
     kind: Literal["sensitivity"]
     start: Reference
-    sparsities: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.8, 0.9, 0.95, 0.98)
+    sparsities: Annotated[tuple[Annotated[float, Field(ge=0, lt=1)], ...], Field(min_length=1)] = (
+        0.5,
+        0.8,
+        0.9,
+        0.95,
+        0.98,
+    )
 
 
 class EvaluateStage(_Stage):

@@ -17,7 +17,7 @@ def scan_layers(stage: SensitivityStage, context: Context) -> Figures:
         network,
         lambda pruned: context.data.validate(pruned)[name],
         stage.sparsities,
-        progress=context.progress,
+        context.progress,
     )
     (context.folder.path / PLOT).write_bytes(sensitivity_svg(scan, dense, name))
     return {"figure": name, "dense": dense, "layers": [asdict(layer) for layer in scan], "files": [PLOT]}

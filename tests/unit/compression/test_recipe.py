@@ -71,7 +71,17 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "bears"\nkind = "sensitivity"\nstart = "first"',
-            "stage bears asks the validation split: give data.validation .* or data.hold_out",
+            r"stage bears asks the validation split: give data.validation .* or data.hold_out",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = []',
+            "stages.1.sensitivity.sparsities",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = [0.5, 1.0]',
+            "stages.1.sensitivity.sparsities.1",
         ),
         (
             'kind = "train"\nstart = "first"',
