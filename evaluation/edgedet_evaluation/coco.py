@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 
@@ -65,7 +66,8 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
 
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too.
+        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or a photo of
+            another size than it lists.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
@@ -91,10 +93,12 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
     if not listed or not boxes:
         raise DataUnreadable(f"{annotations} lists {len(listed)} images and {len(boxes)} boxes: nothing to measure")
     total = hashlib.sha256(hashlib.sha256(text).digest())
-    for photo in listed:
+    for photo, image in zip(listed, content["images"], strict=True):
         if not photo.file.is_file():
             raise DataMissing(f"{annotations.name} lists {photo.file.name}, which is not in {photos}")
-        total.update(hashlib.sha256(photo.file.read_bytes()).digest())
+        pixels = photo.file.read_bytes()
+        check_size(photo.file, pixels, image.get("width"), image.get("height"))
+        total.update(hashlib.sha256(pixels).digest())
     return CocoDataset(name or annotations.stem, listed, categories, content, total.hexdigest())
 
 
