@@ -45,7 +45,7 @@ class DataSettings(Strict):
     test: str = "test"
     hold_out: Annotated[int, Field(ge=0)] = 0
     """Photos of the training split that are kept for validation, where there is no split of that name."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Of the hold-out and of the photos to calibrate on."""
     normalization: Literal["own", "imagenet"] = "own"
     """Of what classifiers read: the mean and deviation of the data set, or ImageNet's, as a given network may want."""

@@ -35,7 +35,7 @@ class NetworkSettings(Strict):
     """A fresh network."""
 
     family: Literal["vgg16", "vgg19", "resnet20", "resnet32", "resnet56", "lenet", "yolov3", "yolov3-tiny"]
-    anchors: tuple[tuple[float, float], ...] = ()
+    anchors: tuple[tuple[Positive, Positive], ...] = ()
     """Of YOLO networks, in input pixels; without them those of COCO, scaled to the input."""
 
 

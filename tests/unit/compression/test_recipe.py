@@ -58,6 +58,8 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ('start = "first"', "", "either network .* or start"),
         ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),
         ('format = "folders"', 'format = "zip"', "data.format"),
+        ('format = "folders"', 'format = "folders"\nseed = -1', "data.seed"),
+        ('family = "vgg16"', 'family = "yolov3", anchors = [[8, 0]]', "network.anchors.0.1"),
         ("[data]", "[data", "not TOML"),
         ("lr = 0.1 }", "lr = 0 }", "lr"),
         (
