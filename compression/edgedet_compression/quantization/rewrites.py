@@ -172,9 +172,9 @@ def average_pool_to_conv(graph: FloatGraph) -> None:
     """An AveragePool is a convolution of each channel with equal weights; 1/k² is exact in int8."""
     for node in [node for node in graph.nodes if node.operator == "AveragePool"]:
         if any(node.integers("pads", (0,))) and not node.number("count_include_pad", 0):
-            raise _unsupported(node, "averages that leave the padding out; use count_include_pad=1 or no padding")
+            raise _unsupported(node, "with padding that its averages leave out (count_include_pad=0)")
         if node.number("ceil_mode", 0):
-            raise _unsupported(node, "with ceil_mode; export it without")
+            raise _unsupported(node, "with ceil_mode")
         channels = graph.shapes[node.inputs[0]][1]
         kernel = node.integers("kernel_shape", ())
         weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)
