@@ -11,6 +11,7 @@ from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
@@ -162,6 +163,7 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
 def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
     """Find out before the work what the stage would be refused for after hours."""
     try:
+        refuse_learned_validation(stage, recipe)
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models)
         elif isinstance(stage, TrainStage | PruneWeightsStage) and isinstance(data, ClassificationData):

@@ -2,11 +2,13 @@
 
 import shutil
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from edgedet_compression.accuracy import Measured
 from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.recipe_stages import TrainStage
@@ -181,6 +183,11 @@ def test_a_package_of_another_recipe_or_of_other_photos_is_not_replaced(place: W
             'network = { family = "lenet" }',
             "stage thin: network.family lenet needs gray images of 28 x 28 pixels, folders gives color ones of 32 x 32",
         ),
+        (
+            'kind = "train"\nnetwork',
+            'kind = "train"\nall_data = true\nnetwork',
+            "stage sparse: it validates on photos that dense has learned: let it learn all of them, too",
+        ),
     ],
 )
 def test_what_a_late_stage_would_refuse_is_told_before_the_first(
@@ -219,6 +226,30 @@ def test_a_network_of_a_recipe_with_other_data_is_refused(
     assert folders_of(recipe(text), place)
     with pytest.raises(BuildRefused, match=message):
         folders_of(recipe(text.replace(old, new)), place)
+
+
+@pytest.mark.parametrize(
+    ("change", "learned"),
+    [
+        (("hold_out = 8", "hold_out = 8"), False),
+        (("hold_out = 8", "hold_out = 0"), True),
+        (("hold_out = 8", "hold_out = 8\nseed = 1"), True),
+        (('kind = "train"\nnetwork', 'kind = "train"\nall_data = true\nnetwork'), True),
+        (('folder = "photos"', 'folder = "more-photos"\nseed = 1'), False),
+    ],
+)
+def test_what_another_recipe_has_learned_is_no_validation(
+    tmp_path: Path, change: tuple[str, str], learned: bool
+) -> None:
+    first = RECIPE.split('[[stages]]\nname = "sparse"', maxsplit=1)[0].replace(*change)
+    (tmp_path / "first.toml").write_text(first, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(
+        'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
+    )
+    second = recipe(text)
+    with pytest.raises(BuildRefused, match=r"first.toml/dense has learned") if learned else nullcontext():
+        refuse_learned_validation(second.stage("sparse"), second)
+    refuse_learned_validation(second.stage("thin"), second)  # it learns all of them itself
 
 
 def test_a_stage_is_done_once_its_result_and_its_files_are_there(tmp_path: Path) -> None:
