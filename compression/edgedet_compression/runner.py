@@ -166,7 +166,7 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
         refuse_learned_validation(stage, recipe)
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models)
-        elif isinstance(stage, TrainStage | PruneWeightsStage) and isinstance(data, ClassificationData):
+        elif isinstance(stage, TrainStage | PruneWeightsStage):
             data.check(stage)
     except BuildRefused as error:
         raise BuildRefused(f"stage {stage.name}: {error}") from error
