@@ -11,6 +11,7 @@ from edgedet_evaluation.coco import CocoDataset
 from edgedet_evaluation.intervals import (
     Estimate,
     bootstrap_interval,
+    bootstrap_share,
     bootstrap_weights,
     paired_difference,
     proportion,
@@ -65,7 +66,7 @@ def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
     for index, figure in enumerate(("mAP50", "mAP50-95")):
         values = {name: parts[index] for name, parts in found.items()}
         metrics += [
-            _metric(cite, f"{figure}, {name}", bootstrap_interval(value, replicates))
+            _metric(cite, f"{figure}, {name}", bootstrap_share(value, replicates))
             for name, (value, replicates) in values.items()
         ]
         if FP32 in values:

@@ -200,8 +200,9 @@ def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
     A figure of the same name on the same data is replaced, others are kept: a package is one and the same for ever.
     """
     found = {(metric.name, metric.dataset): metric for metric in (*package.manifest.metrics, *metrics)}
-    with staging_folder(package.folder.parent.parent) as staging:
-        return install(write_with_metrics(staging / "measured", package, [*found.values()]), package.folder, staging)
+    folder = package.folder.absolute()  # "." could not be moved
+    with staging_folder(folder.parent.parent) as staging:
+        return install(write_with_metrics(staging / "measured", package, [*found.values()]), folder, staging)
 
 
 def _write_verified(

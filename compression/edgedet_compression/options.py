@@ -1,5 +1,6 @@
 """Options of ``edgedet-compress build`` as values; what cannot be meant is refused by the option's name."""
 
+import math
 from pathlib import Path
 
 from edgedet_compression.errors import BuildRefused
@@ -16,7 +17,7 @@ def read_labels(file: Path | None) -> tuple[str, ...]:
     if file is None:
         raise BuildRefused("--onnx needs --labels FILE: what the network's classes are called, one a line, in order")
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # Windows editors begin a file with a mark
     except OSError as error:
         raise BuildRefused(f"--labels {file}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -68,7 +69,7 @@ def one_of(option: str, value: str, choices: tuple[str, ...]) -> str:
 
 def _pair(text: str) -> tuple[float, float]:
     numbers = _numbers("--anchors", text)
-    if len(numbers) != 2 or min(numbers) <= 0:
+    if len(numbers) != 2 or not all(0 < number < math.inf for number in numbers):
         raise BuildRefused(f"--anchors: {text!r} is not WIDTH,HEIGHT in pixels; write '10,14 23,27; 81,82 135,169'")
     return numbers[0], numbers[1]
 

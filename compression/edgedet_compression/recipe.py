@@ -15,6 +15,7 @@ from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,
     ExportStage,
+    PruneWeightsStage,
     Reference,
     SensitivityStage,
     Stage,
@@ -44,7 +45,7 @@ class DataSettings(Strict):
     test: str = "test"
     hold_out: Annotated[int, Field(ge=0)] = 0
     """Photos of the training split that are kept for validation, where there is no split of that name."""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     """Of the hold-out and of the photos to calibrate on."""
     normalization: Literal["own", "imagenet"] = "own"
     """Of what classifiers read: the mean and deviation of the data set, or ImageNet's, as a given network may want."""
@@ -116,6 +117,22 @@ class Recipe(Strict):
                 raise ValueError(f"{field} = {size}: detectors need a multiple of {_COARSEST_STRIDE}")
         return self
 
+    @model_validator(mode="after")
+    def _validation_is_there(self) -> Self:
+        for stage in self.stages:
+            if _asks_validation(stage) and not (self.data.validation or self.data.hold_out):
+                raise ValueError(
+                    f"stage {stage.name} asks the validation split: give data.validation (the name of a split) or "
+                    "data.hold_out (a number of photos)"
+                )
+        return self
+
+
+def _asks_validation(stage: Stage) -> bool:
+    """Whether a stage cannot do without the validation split."""
+    prunes_by_figure = isinstance(stage, PruneWeightsStage) and not stage.all_data
+    return prunes_by_figure or isinstance(stage, SensitivityStage | BranchReportStage)
+
 
 def _reference_faults(stage: Stage, known: set[str], exports: set[str]) -> Iterator[str]:
     """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs."""
@@ -154,7 +171,7 @@ def recipe_text(name: str) -> str:
     """
     if name.endswith(".toml"):
         try:
-            return Path(name).read_text(encoding="utf-8")
+            return Path(name).read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise BuildRefused(f"recipe {name}: {error}") from error
     if name not in recipe_names():

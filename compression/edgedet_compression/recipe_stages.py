@@ -8,6 +8,7 @@ from edgedet_compression.building import NAME_PATTERN
 from edgedet_compression.training.schedule import Schedule, Share
 
 Positive = Annotated[float, Field(gt=0)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
 Augmentation = dict[str, bool | int | float | str]
 """Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
@@ -35,7 +36,7 @@ class NetworkSettings(Strict):
     """A fresh network."""
 
     family: Literal["vgg16", "vgg19", "resnet20", "resnet32", "resnet56", "lenet", "yolov3", "yolov3-tiny"]
-    anchors: tuple[tuple[float, float], ...] = ()
+    anchors: tuple[tuple[Positive, Positive], ...] = ()
     """Of YOLO networks, in input pixels; without them those of COCO, scaled to the input."""
 
 
@@ -154,7 +155,7 @@ class SensitivityStage(_Stage):
 
     kind: Literal["sensitivity"]
     start: Reference
-    sparsities: tuple[Share, ...] = (0.5, 0.8, 0.9, 0.95, 0.98)
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = (0.5, 0.8, 0.9, 0.95, 0.98)
 
 
 class EvaluateStage(_Stage):

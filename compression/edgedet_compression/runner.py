@@ -11,6 +11,7 @@ from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
@@ -74,15 +75,20 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
-            place.progress(f"stage {stage.name} ({stage.kind})", 0)
-            folder.path.mkdir(parents=True, exist_ok=True)
-            figures = _STAGES[type(stage)](
-                stage, Context(recipe, data, folder, read, place.data, place.models, place.progress)
-            )
-            folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
-            (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
+            _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.progress))
         done[stage.name] = folder
     return done
+
+
+def _do(stage: Stage, context: Context) -> None:
+    folder = context.folder
+    with folder.at_work():
+        if folder.done:  # by another process, just now
+            return
+        context.progress(f"stage {stage.name} ({stage.kind})", 0)
+        figures = _STAGES[type(stage)](stage, context)
+        folder.finish({"stage": stage.name, "kind": stage.kind, "torch": torch.__version__, **figures})
+        (folder.path / CHECKPOINT).unlink(missing_ok=True)  # three times the network's size
 
 
 def folders_of(recipe: Recipe, place: Workplace) -> dict[str, StageFolder]:
@@ -157,9 +163,10 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
 def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
     """Find out before the work what the stage would be refused for after hours."""
     try:
+        refuse_learned_validation(stage, recipe)
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models)
-        elif isinstance(stage, TrainStage | PruneWeightsStage) and isinstance(data, ClassificationData):
+        elif isinstance(stage, TrainStage | PruneWeightsStage):
             data.check(stage)
     except BuildRefused as error:
         raise BuildRefused(f"stage {stage.name}: {error}") from error

@@ -6,9 +6,12 @@ at its default does not count, so that a new option changes no old hash), the ph
 that the stage read: a change before it leads to another folder, and the old one stays.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,10 @@ from edgedet_runtime.package import load_package
 from pydantic import BaseModel
 from torch import nn
 
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import load_network
 
-NETWORK, RESULT = "network.pt", "result.json"
+NETWORK, RESULT, LOCK = "network.pt", "result.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,21 @@ class StageFolder:
         if result["inputs"] != self.inputs or not all(Path(self.path, file).exists() for file in result["files"]):
             return False
         return "package" not in result or _digest_of(Path(result["package"])) == result["digest"]
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Makes the folder, and keeps other processes from doing the same stage meanwhile: they would mix checkpoints.
+
+        Raises:
+            BuildRefused: another one is doing it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with (self.path / LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BuildRefused(f"another process works in {self.path}: wait until it ends, or stop it") from error
+            yield
 
     def finish(self, figures: dict[str, Any]) -> None:
         """Write the result: the stage is done; `figures` may name `files` beside the network."""

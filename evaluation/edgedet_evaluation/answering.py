@@ -9,10 +9,13 @@ import numpy as np
 from edgedet_runtime.answer import Answer, Choices, Finisher
 from edgedet_runtime.backend import load_backend
 from edgedet_runtime.chain import Chain, prepare_chain
+from edgedet_runtime.errors import PhotoRefused
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.package import Package
 from edgedet_runtime.photo import Photo, decode_photo
 from numpy.typing import NDArray
+
+from edgedet_evaluation.errors import DataUnreadable
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,19 @@ class Answerer:
 
 
 def read_photos(files: Iterable[Path]) -> Iterable[Photo]:
-    """Decode files one at a time."""
-    return (decode_photo(path.read_bytes()) for path in files)
+    """Decode files one at a time.
+
+    Raises:
+        DataUnreadable: one that cannot be decoded, by name, when its turn comes.
+    """
+    return map(_read_photo, files)
+
+
+def _read_photo(path: Path) -> Photo:
+    try:
+        return decode_photo(path.read_bytes())
+    except PhotoRefused as error:
+        raise DataUnreadable(f"{path}: {error}; replace it or take it away") from error
 
 
 def as_photo(image: NDArray[np.uint8]) -> Photo:

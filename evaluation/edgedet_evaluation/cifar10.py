@@ -71,16 +71,19 @@ def read_cifar10(folder: Path, split: Split) -> LabeledImages:
         if not (folder / f"{split}_00.webp").is_file():
             raise DataMissing(f"no CIFAR-10 in {folder}: neither cifar-10-batches-py/ nor {split}_00.webp")
         images, labels = _read_mosaics(folder, split)
-    if len(images) != len(labels) or not len(labels) or labels.max() >= len(LABELS):
+    if len(images) != len(labels) or not len(labels) or not 0 <= labels.min() <= labels.max() < len(LABELS):
         raise DataUnreadable(f"{folder}: {len(images)} {split} images, {len(labels)} labels 0…9 expected alike")
     return LabeledImages(f"CIFAR-10 {split}", images, labels)
 
 
 def _read_batches(folder: Path, split: Split) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     batches = [_unpickled(folder / name) for name in _BATCHES[split]]
-    rows = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
-    labels = np.concatenate([np.asarray(batch[b"labels"], np.int64) for batch in batches])
-    images = rows.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    try:
+        rows = np.concatenate([np.asarray(batch[b"data"], np.uint8) for batch in batches])
+        labels = np.concatenate([np.asarray(batch[b"labels"], np.int64) for batch in batches])
+        images = rows.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataUnreadable(f"{folder} holds other data than CIFAR-10's: {error}") from error
     return np.ascontiguousarray(images), labels
 
 
@@ -111,8 +114,11 @@ def _read_mosaics(folder: Path, split: Split) -> tuple[NDArray[np.uint8], NDArra
     text = folder / f"{split}_labels.txt"
     if not text.is_file():
         raise DataMissing(f"no labels at {text}")
-    digits = "".join(text.read_text(encoding="ascii").split())
-    return images, np.array([int(digit) for digit in digits], np.int64)
+    try:
+        digits = "".join(text.read_text(encoding="ascii").split())
+        return images, np.array([int(digit) for digit in digits], np.int64)
+    except ValueError as error:
+        raise DataUnreadable(f"{text} must hold one digit an image: {error}") from error
 
 
 def _tiles(path: Path) -> NDArray[np.uint8]:

@@ -3,11 +3,13 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 
@@ -34,40 +36,46 @@ class CocoDataset:
     """Over the annotations and every photo."""
 
     def category_ids(self, labels: Sequence[str]) -> list[int]:
-        """The category id of every label of a package: by name, or by place where both lists are equally long.
+        """The category id of every label of a package: by name, or by place where both lists have the same order.
 
         Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order.
 
         Raises:
-            DataMismatch: a label is no category, and the lists differ in length.
+            DataMismatch: a label is no category, and the lists differ in length or in the place of a common name.
         """
         by_name = {name: category for category, name in self.categories}
         if all(label in by_name for label in labels):
             return [by_name[label] for label in labels]
-        if len(labels) == len(self.categories):
-            return [category for category, _ in self.categories]
+        by_place = [category for category, _ in self.categories]
+        if len(labels) == len(by_place) and all(
+            by_name.get(label, category) == category for label, category in zip(labels, by_place, strict=True)
+        ):
+            return by_place
         strange = next(label for label in labels if label not in by_name)
         raise DataMismatch(
-            f"label {strange!r} of the package is none of the {len(self.categories)} categories of {self.name}, and "
-            f"the package has {len(labels)} labels: rename the categories in the annotations"
+            f"label {strange!r} of the package is none of the {len(by_place)} categories of {self.name}, which are not "
+            f"the package's {len(labels)} labels in their order either: rename the categories in the annotations"
         )
 
 
 def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoDataset:
     """Read `annotations` (instances JSON) of the photos in folder `photos`.
 
-    Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's.
+    Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Ids in
+    quotes are taken as numbers.
 
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too.
+        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or a photo of
+            another size than it lists.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
     text = annotations.read_bytes()
     try:
         content = json.loads(text)
-        listed = tuple(CocoPhoto(int(image["id"]), photos / image["file_name"]) for image in content["images"])
+        content["images"] = [{**image, "id": int(image["id"])} for image in content["images"]]
+        listed = tuple(CocoPhoto(image["id"], photos / image["file_name"]) for image in content["images"])
         categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
         boxes = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
         content["annotations"] = boxes
@@ -75,13 +83,22 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error
     except KeyError as error:
         raise DataUnreadable(f"{annotations} is not COCO's JSON: field {error} is missing") from error
+    for field, ids in (
+        ("images", [photo.id for photo in listed]),
+        ("categories", [number for number, _ in categories]),
+    ):
+        twice = next((number for number, count in Counter(ids).items() if count > 1), None)
+        if twice is not None:
+            raise DataUnreadable(f"{annotations}: {field} has the id {twice} twice: give each an id of its own")
     if not listed or not boxes:
         raise DataUnreadable(f"{annotations} lists {len(listed)} images and {len(boxes)} boxes: nothing to measure")
     total = hashlib.sha256(hashlib.sha256(text).digest())
-    for photo in listed:
+    for photo, image in zip(listed, content["images"], strict=True):
         if not photo.file.is_file():
             raise DataMissing(f"{annotations.name} lists {photo.file.name}, which is not in {photos}")
-        total.update(hashlib.sha256(photo.file.read_bytes()).digest())
+        pixels = photo.file.read_bytes()
+        check_size(photo.file, pixels, image.get("width"), image.get("height"))
+        total.update(hashlib.sha256(pixels).digest())
     return CocoDataset(name or annotations.stem, listed, categories, content, total.hexdigest())
 
 
@@ -93,8 +110,8 @@ def _annotation(item: dict[str, Any], place: int) -> dict[str, Any]:
     return {
         **item,
         "id": place + 1,
-        "image_id": item["image_id"],
-        "category_id": item["category_id"],
+        "image_id": int(item["image_id"]),
+        "category_id": int(item["category_id"]),
         "iscrowd": int(item.get("iscrowd") or 0),
         "area": box[2] * box[3] if area is None else float(area),
     }

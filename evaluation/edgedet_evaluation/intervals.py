@@ -33,11 +33,18 @@ def bootstrap_interval(value: float, replicates: NDArray[np.float64]) -> Estimat
     """The basic bootstrap interval: the middle 95 % of replicates, reflected at the value.
 
     (Davison & Hinkley 1997, equation 5.6.) A resample repeats photos, which flatters rare categories' average
-    precision; the reflection takes that bias out, where a plain percentile interval would keep it.
+    precision; the reflection takes that bias out, where a plain percentile interval would keep it. Replicates that are
+    NaN, of resamples without anything to measure, do not count.
     """
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail])
+    low, high = np.nanquantile(replicates, [tail, 1 - tail])
     return Estimate(value, float(2 * value - high), float(2 * value - low))
+
+
+def bootstrap_share(value: float, replicates: NDArray[np.float64]) -> Estimate:
+    """The same of a figure that lies in 0…1, where the reflection may reach beyond."""
+    found = bootstrap_interval(value, replicates)
+    return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def proportion(successes: int, trials: int) -> Estimate:
@@ -47,9 +54,14 @@ def proportion(successes: int, trials: int) -> Estimate:
 
 
 def median_interval(values: Sequence[float]) -> Estimate:
-    """The median and its distribution-free interval between order statistics (Conover 1999, section 3.2)."""
+    """The median and its distribution-free interval between order statistics (Conover 1999, section 3.2).
+
+    The narrowest that covers the true median at least 19 times of 20; of fewer than six values, which no interval does
+    that of, all that they span.
+    """
     ordered = np.sort(np.asarray(values, np.float64))
-    low = int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5))
+    # The r-th smallest value is above the median where fewer than r values are below: P(Binomial(n, ½) < r) ≤ 2.5 %.
+    low = max(0, int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1)
     return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[-1 - low]))
 
 

@@ -22,6 +22,8 @@ COCO_AREAS = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (9
 
 _RECALLS = np.linspace(0.0, 1.0, 101)
 _EPSILON = float(np.spacing(1))
+_AT_ONCE = 2**22
+"""Resampled detections computed at once, 32 MB an array: COCO's val2017 has 200,000 of its commonest category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,15 @@ class DetectionScore:
     def resampled(self, weights: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """mAP50 [r] and mAP50-95 [r] with each photo counted `weights` [r, photos] times.
 
-        Categories without a box in a resample are left out of its mean, as pycocotools leaves them out.
+        Categories without a box in a resample are left out of its mean, as pycocotools leaves them out; a resample
+        without any box has NaN.
         """
-        found = np.stack([_average_precision(category, weights) for category in self.categories])
-        return np.nanmean(found[:, :, 0], axis=0), np.nanmean(found, axis=(0, 2))
+        found = np.stack([_average_precisions(category, weights) for category in self.categories])
+        counted = (~np.isnan(found[:, :, 0])).any(axis=0)
+        map50, map50_95 = np.full((2, len(weights)), np.nan)
+        map50[counted] = np.nanmean(found[:, counted, 0], axis=0)
+        map50_95[counted] = np.nanmean(found[:, counted], axis=(0, 2))
+        return map50, map50_95
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +79,7 @@ def score_detections(
         DataMismatch: not as many answers as photos, or no box of these categories.
     """
     evaluation = _evaluate(dataset, answers, category_ids, {"all": (0.0, 1e10)})
-    matches = tuple(_matches(evaluation, len(dataset.photos)))
+    matches = tuple(_matches(evaluation, {photo.id: place for place, photo in enumerate(dataset.photos)}))
     if not matches:
         raise DataMismatch(f"{dataset.name} has no box of the {len(category_ids)} labels: nothing to measure")
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
@@ -157,10 +164,10 @@ def _mean(precision: NDArray[np.float64]) -> float:
     return float(precision[precision > -1].mean())
 
 
-def _matches(evaluation: COCOeval, photos: int) -> list[CategoryMatches]:
-    """Per category with boxes; evalImgs is ordered [category, area, photo]."""
+def _matches(evaluation: COCOeval, order: Mapping[int, int]) -> list[CategoryMatches]:
+    """Per category with boxes; `order`: place in the data set by photo id. evalImgs is ordered [category, area, id]."""
     categories = []
-    order = {photo: place for place, photo in enumerate(evaluation.params.imgIds)}
+    photos = len(order)
     for start in range(0, len(evaluation.evalImgs), photos):
         entries = [entry for entry in evaluation.evalImgs[start : start + photos] if entry is not None]
         positives = np.zeros(photos, np.int64)
@@ -176,6 +183,14 @@ def _matches(evaluation: COCOeval, photos: int) -> list[CategoryMatches]:
         ignored = np.concatenate([entry["dtIgnore"] for entry in entries], axis=1)[:, best] != 0
         categories.append(CategoryMatches(photo.astype(np.int64), matched & ~ignored, ~matched & ~ignored, positives))
     return categories
+
+
+def _average_precisions(category: CategoryMatches, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`_average_precision` of as many resamples at a time as memory should be given to."""
+    rows = max(1, _AT_ONCE // max(1, len(category.photo)))
+    return np.concatenate(
+        [_average_precision(category, weights[start : start + rows]) for start in range(0, len(weights), rows)]
+    )
 
 
 def _average_precision(category: CategoryMatches, weights: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import ParseError, parse
 
+from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.coco import CocoDataset, CocoPhoto
 from edgedet_evaluation.errors import DataMissing, DataUnreadable
 
@@ -24,24 +25,29 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
 
     Raises:
         DataMissing: the list, or a photo or an annotation that it names.
-        DataUnreadable: an annotation that is not VOC's XML, or a label that is none of `labels`.
+        DataUnreadable: an annotation that is not VOC's XML, a label that is none of `labels`, or a photo of another
+            size than its annotation tells.
     """
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listed.is_file():
         raise DataMissing(f"no list of photos at {listed}")
     try:
-        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8").splitlines() if line.strip()]
+        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
     if not stems:
         raise DataUnreadable(f"{listed} names no photo")
     photos = [CocoPhoto(number, _photo(folder, stem, listed)) for number, stem in enumerate(stems, start=1)]
     files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
-    found = [_objects(file, listed) for file in files]
-    names = tuple(labels) or tuple(sorted({label for objects in found for label, _, _ in objects}))
+    found = [_read(file, listed) for file in files]
+    names = tuple(labels) or tuple(sorted({label for objects, _ in found for label, _, _ in objects}))
     number = {label: place for place, label in enumerate(names, start=1)}
     rows: list[dict[str, Any]] = []
-    for photo, objects, file in zip(photos, found, files, strict=True):
+    total = hashlib.sha256()
+    for photo, (objects, size), file in zip(photos, found, files, strict=True):
+        pixels = photo.file.read_bytes()
+        check_size(photo.file, pixels, *size)
+        total.update(hashlib.sha256(pixels).digest() + hashlib.sha256(file.read_bytes()).digest())
         for label, (x1, y1, x2, y2), difficult in objects:
             if label not in number:
                 raise DataUnreadable(f"{file}: label {label!r} is none of {', '.join(names)}")
@@ -61,7 +67,7 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
         "annotations": rows,
     }
     categories = tuple((place, label) for label, place in number.items())
-    return CocoDataset(name or f"{folder.name} {split}", tuple(photos), categories, content, _sha256(photos, files))
+    return CocoDataset(name or f"{folder.name} {split}", tuple(photos), categories, content, total.hexdigest())
 
 
 def _photo(folder: Path, stem: str, listed: Path) -> Path:
@@ -72,28 +78,26 @@ def _photo(folder: Path, stem: str, listed: Path) -> Path:
     raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
 
 
-def _objects(file: Path, listed: Path) -> list[tuple[str, tuple[float, float, float, float], bool]]:
-    """Label, corners as written, and whether it is marked difficult."""
+_Object = tuple[str, tuple[float, float, float, float], bool]
+
+
+def _read(file: Path, listed: Path) -> tuple[list[_Object], tuple[float, float]]:
+    """Of every object its label, corners as written, and whether it is marked difficult; width and height, or 0."""
     if not file.is_file():
         raise DataMissing(f"{listed.name} lists {file.stem}, which has no annotation at {file}")
     try:
-        return [_object(item) for item in parse(file).getroot().iter("object")]
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        root = parse(file).getroot()
+        width, height = (float(root.findtext(f"size/{side}") or 0) for side in ("width", "height"))
+        return [_object(item) for item in root.iter("object")], (width, height)
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise DataUnreadable(f"{file} is not an annotation of Pascal VOC: {error}") from error
 
 
-def _object(item: Element) -> tuple[str, tuple[float, float, float, float], bool]:
-    name, box = item.findtext("name"), item.find("bndbox")
+def _object(item: Element) -> _Object:
+    name, box = (item.findtext("name") or "").strip(), item.find("bndbox")
     if not name or box is None:
         raise ValueError("an <object> lacks <name> or <bndbox>")
     x1, y1, x2, y2 = (float(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax"))
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
         raise ValueError(f"a <bndbox> has corners {x1:g}, {y1:g}, {x2:g}, {y2:g}")
-    return name.strip(), (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"
-
-
-def _sha256(photos: Sequence[CocoPhoto], files: Sequence[Path]) -> str:
-    total = hashlib.sha256()
-    for photo, file in zip(photos, files, strict=True):
-        total.update(hashlib.sha256(photo.file.read_bytes()).digest() + hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
+    return name, (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"

@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from edgedet_evaluation.answering import as_photo
 from edgedet_evaluation.cifar10 import LabeledImages
+from edgedet_evaluation.errors import DataMismatch
 from edgedet_evaluation.intervals import RESAMPLES
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, best_class, classification_metrics, package_answers
@@ -165,7 +167,7 @@ class ClassificationData:
             normalization=self.normalization,
             batch_size=stage.schedule.batch,
             seed=stage.schedule.seed,
-            augmentation=ImageAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
+            augmentation=TypeAdapter(ImageAugmentation).validate_python(stage.augmentation),
             label_smoothing=stage.schedule.label_smoothing,
             distill=_distillation(stage, teacher),
             dtype=stage.schedule.dtype,
@@ -214,8 +216,17 @@ class ClassificationData:
         return CalibrationSet(photos, f"{learned.name}, {len(chosen)} images, sha256 of all {self.fingerprint}")
 
     def accuracy(self, measured: Measured) -> list[Metric]:
-        """Of a package, on the test split."""
-        test = self.test
+        """Of a package, on the test split.
+
+        Raises:
+            DataMismatch: the package has other labels, or the same in another order.
+        """
+        test, package = self.test, measured.package
+        if package.manifest.labels != self.labels:
+            raise DataMismatch(
+                f"{package.folder} has the labels {', '.join(package.manifest.labels[:20])}, {test.name} has "
+                f"{', '.join(self.labels[:20])}: take the recipe that made the package"
+            )
         return classification_metrics(LabeledImages(test.name, _in_color(test), test.labels.numpy()), measured)
 
     def _read(self, split: str) -> ImageSet:
@@ -223,7 +234,7 @@ class ClassificationData:
             # The training split's folders number the classes of all splits.
             first = split == self.settings.train
             classes = self.settings.labels or (None if first else self._all_training.classes)
-            return read_image_folder(self.folder / split, self.settings.size, classes)
+            return read_image_folder(self.folder / split, self.settings.size, classes, self.progress)
         if split not in {"train", "test"}:
             raise BuildRefused(f"{self.settings.format} has the splits train and test, not {split!r}")
         reader = read_cifar10 if self.settings.format == "cifar10" else read_mnist

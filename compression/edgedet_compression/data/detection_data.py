@@ -14,6 +14,7 @@ from edgedet_evaluation.voc import read_voc
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
@@ -95,19 +96,32 @@ class DetectionData:
         """A network for these labels and this size.
 
         Raises:
-            BuildRefused: the family is one of classifiers.
+            BuildRefused: as `check` does.
         """
-        if settings.family not in _YOLO:
-            raise BuildRefused(f"{settings.family} answers no boxes: for {self.settings.format} take yolov3(-tiny)")
+        self._check_network(settings)
         family, anchors = _YOLO[settings.family]
-        if self.settings.size % _COARSEST:
-            raise BuildRefused(f"data.size = {self.settings.size}: {settings.family} needs a multiple of {_COARSEST}")
-        if settings.anchors and len(settings.anchors) != len(anchors):
-            raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
         scale = self.settings.size / _DESIGNED_FOR
         scaled = settings.anchors or tuple((round(w * scale, 1), round(h * scale, 1)) for w, h in anchors)
         torch.manual_seed(seed)
         return family(num_classes=len(self.labels), size=self.settings.size, anchors=scaled)
+
+    def check(self, stage: TrainStage | PruneWeightsStage) -> None:
+        """Find out before the work whether the stage's network fits; photos are not read for that.
+
+        Raises:
+            BuildRefused: its family is one of classifiers, or it has too many or too few anchors.
+        """
+        if isinstance(stage, TrainStage) and stage.network is not None:
+            self._check_network(stage.network)
+
+    def _check_network(self, settings: NetworkSettings) -> None:
+        if settings.family not in _YOLO:
+            raise BuildRefused(f"{settings.family} answers no boxes: for {self.settings.format} take yolov3(-tiny)")
+        _, anchors = _YOLO[settings.family]
+        if self.settings.size % _COARSEST:
+            raise BuildRefused(f"data.size = {self.settings.size}: {settings.family} needs a multiple of {_COARSEST}")
+        if settings.anchors and len(settings.anchors) != len(anchors):
+            raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
 
     def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> DetectionTask:
         """What the stage learns."""
@@ -121,7 +135,7 @@ class DetectionData:
             batch_size=stage.schedule.batch,
             size=size,
             seed=stage.schedule.seed,
-            augmentation=DetectionAugmentation(**stage.augmentation),  # type: ignore[arg-type]  # checked by the recipe
+            augmentation=TypeAdapter(DetectionAugmentation).validate_python(stage.augmentation),
             epochs=stage.schedule.epochs,
             criterion=YoloLoss(label_smoothing=stage.schedule.label_smoothing),
             distill=_distillation(stage, teacher),

@@ -6,10 +6,11 @@ last in memory, as convolutions like them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 # Luma of ITU-R BT.601.
@@ -23,11 +24,11 @@ class ImageAugmentation:
     flip: Literal["none", "random", "alternating"] = "alternating"
     """Left and right. Alternating: half of the images in the first epoch, then each in every other (Jordan 2024,
     "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"), so that two epochs show both sides of all."""
-    translate: int = 4
+    translate: Annotated[int, Field(ge=0)] = 4
     """Greatest shift, in pixels, in both directions."""
     pad: Literal["reflect", "zero"] = "reflect"
     """What is moved in from beyond the edge: the image's reflection, or black."""
-    cutout: int = 0
+    cutout: Annotated[int, Field(ge=0)] = 0
     """Side of a square of the data set's mean color, its center anywhere (DeVries & Taylor 2017); 0: none."""
     brightness: float = 0.0
     contrast: float = 0.0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from edgedet_evaluation.intervals import Estimate, bootstrap_interval
+from edgedet_evaluation.intervals import Estimate, bootstrap_interval, bootstrap_share
 from numpy.typing import NDArray
 
 
@@ -19,7 +19,7 @@ class Score:
     @property
     def estimate(self) -> Estimate:
         """With its 95 % interval."""
-        return bootstrap_interval(self.value, self.replicates)
+        return bootstrap_share(self.value, self.replicates)
 
     def minus(self, other: "Score") -> Estimate:
         """The paired difference."""

@@ -111,11 +111,20 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 def install(package: Package, folder: Path, staging: Path) -> Package:
-    """Move a finished package out of the staging folder to its place; one that is there changes places with it."""
+    """Move a finished package out of the staging folder to its place; one that is there changes places with it.
+
+    The one before comes back where that fails or is interrupted: the staging folder will be gone.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        folder.rename(staging / "replaced")
-    package.folder.rename(folder)
+    replaced = staging / "replaced"
+    try:
+        if folder.exists():
+            folder.rename(replaced)
+        package.folder.rename(folder)
+    except BaseException:
+        if replaced.exists() and not folder.exists():
+            replaced.rename(folder)
+        raise
     return load_package(folder)
 
 

@@ -77,6 +77,5 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def state_bytes(network: nn.Module) -> int:
-    """Bytes of parameters and buffers."""
-    tensors = [*network.parameters(), *network.buffers()]
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    """Bytes of parameters and buffers, without buffers that follow from the specification and are not kept."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())

@@ -11,7 +11,7 @@ from torch import nn
 
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.pruning.criteria import equal_percentage
-from edgedet_compression.pruning.masks import Spared, apply_masks, prunable_weights
+from edgedet_compression.pruning.masks import apply_masks, prunable_weights
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,10 @@ def scan_sensitivity(
     network: nn.Module,
     validate: Callable[[nn.Module], float],
     sparsities: Sequence[float],
-    spared: Spared = "none",
     progress: Progress = silent,
 ) -> list[LayerSensitivity]:
     """Prune each layer alone by magnitude to each sparsity, 0…1, and validate; the weights are put back."""
-    weights = prunable_weights(network, spared)
+    weights = prunable_weights(network)
     advance = progress("layer sensitivity", len(weights) * len(sparsities))
     scan = []
     for name, weight in weights.items():

@@ -16,10 +16,9 @@ BINS = 2048
 
 @dataclass(frozen=True)
 class Calibration:
-    """Histograms and channel means by tensor name."""
+    """Histograms by tensor name."""
 
     histograms: dict[str, Histogram]
-    channel_means: dict[str, npt.NDArray[np.float64]]
 
 
 def calibrate(
@@ -39,7 +38,6 @@ def calibrate(
     # Levels above BASIC may not show a tensor that they fuse away; its values would be the same.
     session = ort.InferenceSession(graph.model(inner).SerializeToString(), options, providers=["CPUExecutionProvider"])
     lows, highs = dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0)
-    sums: dict[str, npt.NDArray[np.float64]] = {}
 
     def values(image: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
         return {graph.input: image, **dict(zip(inner, session.run(inner, {graph.input: image}), strict=True))}
@@ -50,9 +48,6 @@ def calibrate(
             value = found[name]
             lows[name] = min(lows[name], float(value.min()))
             highs[name] = max(highs[name], float(value.max()))
-            axes = tuple(axis for axis in range(value.ndim) if axis != 1)
-            means = value.mean(axis=axes, dtype=np.float64)
-            sums[name] = sums.get(name, np.zeros_like(means)) + means
         advance()
     counts = {name: np.zeros(BINS) for name in names}
     for image in images:
@@ -60,10 +55,7 @@ def calibrate(
         for name in names:
             counts[name] += _count(found[name], lows[name], highs[name])
         advance()
-    return Calibration(
-        histograms={name: Histogram(lows[name], highs[name], counts[name]) for name in names},
-        channel_means={name: total / len(images) for name, total in sums.items()},
-    )
+    return Calibration({name: Histogram(lows[name], highs[name], counts[name]) for name in names})
 
 
 def _count(value: npt.NDArray[np.float32], low: float, high: float) -> npt.NDArray[np.float64]:

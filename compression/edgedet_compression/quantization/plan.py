@@ -64,7 +64,7 @@ def plan_steps(graph: FloatGraph) -> list[Step]:
 
 
 def tensors_to_calibrate(graph: FloatGraph, steps: list[Step]) -> list[str]:
-    """Every tensor whose distribution or channel means the plan needs."""
+    """Every tensor whose distribution the plan needs."""
     names = [step.output for step in steps] + [name for step in steps for name in _data_inputs(step)]
     return [name for name in dict.fromkeys(names) if name != graph.input] + [graph.input]
 

@@ -6,9 +6,11 @@ Each rewrite edits a `FloatGraph` in place; `simplify` runs them all and then re
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
+from edgedet_compression.quantization.pixel_repetition import repeats_pixels
 
 # What can be quantized, and what it needs. `simplify` turns the operators of REWRITTEN into these.
 QUANTIZABLE = {
@@ -55,6 +57,7 @@ def simplify(graph: FloatGraph) -> None:
         pooling_to_global,
         average_pool_to_conv,
         reshape_to_flatten,
+        norm_into_gemm,
         norm_to_conv,
         pad_into_conv,
         leaky_behind_max_pool,
@@ -169,14 +172,16 @@ def average_pool_to_conv(graph: FloatGraph) -> None:
     """An AveragePool is a convolution of each channel with equal weights; 1/k² is exact in int8."""
     for node in [node for node in graph.nodes if node.operator == "AveragePool"]:
         if any(node.integers("pads", (0,))) and not node.number("count_include_pad", 0):
-            raise _unsupported(node, "averages that leave the padding out; use count_include_pad=1 or no padding")
+            raise _unsupported(node, "with padding that its averages leave out (count_include_pad=0)")
         if node.number("ceil_mode", 0):
-            raise _unsupported(node, "with ceil_mode; export it without")
+            raise _unsupported(node, "with ceil_mode")
         channels = graph.shapes[node.inputs[0]][1]
         kernel = node.integers("kernel_shape", ())
         weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)
         attributes: dict[str, Any] = {
-            key: node.attributes[key] for key in ("kernel_shape", "strides", "pads") if key in node.attributes
+            key: node.attributes[key]
+            for key in ("kernel_shape", "strides", "pads", "dilations")
+            if key in node.attributes
         }
         node.operator, node.attributes = "Conv", {**attributes, "group": channels}
         node.inputs.append(_store(graph, f"{node.name}_weight", weight))
@@ -190,15 +195,36 @@ def reshape_to_flatten(graph: FloatGraph) -> None:
             node.operator, node.attributes, node.inputs = "Flatten", {"axis": 1}, node.inputs[:1]
 
 
+def norm_into_gemm(graph: FloatGraph) -> None:
+    """A BatchNorm right behind a fully connected layer goes into its weights, which ONNX Runtime leaves to us."""
+    for node in [node for node in graph.nodes if node.operator == "BatchNormalization"]:
+        layer = graph.producer(node.inputs[0])
+        if layer is None or layer.operator != "Gemm" or graph.sole_consumer(layer.output) is not node:
+            continue
+        factor, shift = _norm_factors(graph, node)
+        weight, bias = (graph.constant(name, layer).astype(np.float64) for name in layer.inputs[1:3])
+        layer.inputs[1] = _store(graph, f"{node.name}_weight", (weight * factor[:, None]).astype(np.float32))
+        layer.inputs[2] = _store(graph, f"{node.name}_bias", (bias * factor + shift).astype(np.float32))
+        graph.remove(node)
+
+
 def norm_to_conv(graph: FloatGraph) -> None:
     """A BatchNorm that no convolution could take up becomes a 1 x 1 convolution of each channel."""
     for node in [node for node in graph.nodes if node.operator == "BatchNormalization"]:
-        scale, shift, mean, variance = (graph.constant(name, node).astype(np.float64) for name in node.inputs[1:5])
-        factor = scale / np.sqrt(variance + node.number("epsilon", 1e-5))
+        if len(graph.shapes[node.inputs[0]]) != 4:
+            raise _unsupported(node, "except of maps, or right behind a fully connected layer")
+        factor, shift = _norm_factors(graph, node)
         weight = _store(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).astype(np.float32))
-        bias = _store(graph, f"{node.name}_bias", (shift - mean * factor).astype(np.float32))
+        bias = _store(graph, f"{node.name}_bias", shift.astype(np.float32))
         node.operator, node.attributes = "Conv", {"group": len(factor), "kernel_shape": [1, 1]}
         node.inputs, node.outputs = [node.inputs[0], weight, bias], node.outputs[:1]
+
+
+def _norm_factors(graph: FloatGraph, node: Node) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """What a BatchNorm multiplies each channel by, and then adds."""
+    scale, shift, mean, variance = (graph.constant(name, node).astype(np.float64) for name in node.inputs[1:5])
+    factor = scale / np.sqrt(variance + node.number("epsilon", 1e-5))
+    return factor, shift - mean * factor
 
 
 def pad_into_conv(graph: FloatGraph) -> None:
@@ -253,6 +279,9 @@ def refuse_unsupported(graph: FloatGraph) -> None:
             raise _unsupported(node, "with weights that are computed while the network runs")
         if node.operator == "Conv" and len(graph.shapes[node.output]) != 4:
             raise _unsupported(node, "except in two dimensions")
+        sizes = graph.shapes.get(node.inputs[0], ()), graph.shapes.get(node.output, ())
+        if node.operator == "Resize" and not repeats_pixels(node, *sizes):
+            raise _unsupported(node, "except nearest, where each pixel is repeated a whole number of times")
 
 
 def clip_maximum(graph: FloatGraph, node: Node) -> float | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from edgedet_evaluation.intervals import Estimate, bootstrap_interval, bootstrap_weights
+from edgedet_evaluation.intervals import Estimate, bootstrap_interval, bootstrap_share, bootstrap_weights
 from edgedet_evaluation.mean_average_precision import AreaScore, map50_by_area, score_detections
 
 from edgedet_compression.export.torch_onnx import export_onnx
@@ -105,7 +105,7 @@ def _accuracies(
         own = (score.map50, score.resampled(weights)[0])
         reference = reference or own
         found[name] = BranchAccuracy(
-            map50=bootstrap_interval(*own),
+            map50=bootstrap_share(*own),
             minus_teacher=bootstrap_interval(own[0] - reference[0], own[1] - reference[1]),
             by_area=map50_by_area(dataset, answers, ids),
         )

@@ -5,7 +5,6 @@ from dataclasses import asdict
 
 from torch import nn
 
-from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.criteria import Criterion, equal_deviations, equal_percentage, one_threshold
 from edgedet_compression.pruning.cycles import CyclePlan, prune_in_cycles
@@ -29,8 +28,6 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     """Prune, write the network and its sparse file; figures tell the rounds and the real bytes."""
     network = context.network(stage.start)
     task = context.data.task(stage)
-    if task.validation is None and not stage.all_data:
-        raise BuildRefused(f"stage {stage.name} asks the validation split: give data.hold_out or data.validation")
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
         folder = context.folder.path / f"round-{number}"

@@ -81,8 +81,8 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train `network` in place and return the log, one entry an epoch.
 
-    The folder gets a checkpoint and a line of log every epoch; where it holds a checkpoint already, training goes on
-    from there.
+    The folder gets a checkpoint and a line of log every epoch, and a checkpoint before every evaluation; where it
+    holds one already, training goes on from there.
 
     Raises:
         TrainingInterrupted: SIGINT or SIGTERM came; a checkpoint of the very step is there.
@@ -149,10 +149,14 @@ def _epoch(
             run.sums = sums
             save(run.state(), checkpoint)
             raise TrainingInterrupted(f"stopped in epoch {run.epoch + 1}, step {run.step} of {task.steps}")
+    evaluated = (run.epoch + 1) % schedule.evaluate_every == 0 or run.epoch + 1 == schedule.epochs
+    if evaluated:  # it may take minutes; whoever breaks it off keeps the epoch
+        run.sums = sums
+        save(run.state(), checkpoint)
     entry: dict[str, Any] = {"epoch": run.epoch + 1, "lr": run.scheduler.get_last_lr()[0]}
     entry |= {name: value / task.steps for name, value in sums.items()}
     run.epoch, run.step, run.sums = run.epoch + 1, 0, None
-    if run.epoch % schedule.evaluate_every == 0 or run.epoch == schedule.epochs:
+    if evaluated:
         run.kept.eval()
         with torch.no_grad():
             entry |= task.evaluate(run.kept)

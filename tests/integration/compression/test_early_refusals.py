@@ -95,6 +95,13 @@ def test_labels_that_are_no_text_are_refused(build, sample_photos: list[Path]):
     assert refusal.message == f"--labels {sample_photos[0]} is no text: it must hold one label per line, in UTF-8"
 
 
+@pytest.mark.parametrize("anchors", ["8,8 nan,12; 3,4 6,5", "8,8 16,12; 3,4 inf,5", "8,0 16,12; 3,4 6,5"])
+def test_anchors_that_are_no_sizes_are_refused(build, own_detector: Path, anchors: str):
+    refusal = build(onnx=own_detector, anchors=anchors)
+    assert refusal.exit_code == 2
+    assert "is not WIDTH,HEIGHT in pixels" in refusal.message
+
+
 def test_labels_are_counted_before_a_photo_is_read(build, tmp_path: Path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff no photo")

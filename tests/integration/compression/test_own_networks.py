@@ -25,6 +25,7 @@ def test_a_classifier_becomes_a_package_that_answers(
     compress, own_classifier: Path, photos: Path, tmp_path: Path, sample_photos: list[Path]
 ):
     models, labels = tmp_path / "models", own_classifier.with_name("labels.txt")
+    labels.write_bytes(b"\xef\xbb\xbf" + labels.read_bytes())  # as Windows editors begin a file
     options = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", "--resize", "plain", "--license", "MIT")
     result = compress(
         "build", "mine", "--onnx", own_classifier, "--calibrate", photos, "--labels", labels, "--models", models,
@@ -168,7 +169,12 @@ def test_a_wish_that_cannot_be_met_is_answered_in_one_sentence(
 
 
 def test_a_classifier_is_measured_on_photos_sorted_by_label(
-    compress, own_classifier: Path, photos: Path, tmp_path: Path, sample_photos: list[Path]
+    compress,
+    own_classifier: Path,
+    photos: Path,
+    tmp_path: Path,
+    sample_photos: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
 ):
     models, labels = tmp_path / "models", own_classifier.with_name("labels.txt")
     build = ("build", "--onnx", own_classifier, "--calibrate", photos, "--labels", labels, "--models", models)
@@ -180,7 +186,8 @@ def test_a_classifier_is_measured_on_photos_sorted_by_label(
             shutil.copy(photo, folder)
     shutil.copy(sample_photos[2], tmp_path / "evenings" / "bee")
     for folder in ("mornings", "mornings", "evenings"):  # the second time takes the place of the first
-        result = compress("evaluate", models / "net" / "1", "--photos", tmp_path / folder)
+        monkeypatch.chdir(models / "net" / "1")
+        result = compress("evaluate", ".", "--photos", tmp_path / folder)
         assert result.exit_code == 0, result.stderr
     package = load_package(models / "net" / "1")
     assert [(metric.name, metric.n) for metric in package.manifest.metrics] == [("top-1, int8", 2), ("top-1, int8", 3)]

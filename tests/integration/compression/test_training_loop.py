@@ -115,6 +115,23 @@ def test_a_wish_to_stop_in_an_evaluation_is_heard_after_it(tmp_path: Path, evalu
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("schedule", [SCHEDULE, WITHOUT_AVERAGE], ids=["averaged", "plain"])
+def test_an_evaluation_that_was_broken_off_is_done_again_without_its_epoch(tmp_path: Path, schedule: Schedule):
+    class Killed(StoppedTask):
+        def evaluate(self, network: nn.Module) -> Mapping[str, float]:
+            if self.evaluations == 1:
+                raise KeyboardInterrupt
+            return super().evaluate(network)
+
+    whole = weights_after(schedule, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        weights_after(schedule, tmp_path / "parts", Killed())
+    again = StoppedTask()
+    assert_equal(weights_after(schedule, tmp_path / "parts", again), whole)
+    assert again.seen[0] == (2, 0)
+    assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
+
+
 def test_a_process_that_died_goes_on_from_the_last_epoch(tmp_path: Path):
     class Death(Exception):
         pass

@@ -7,7 +7,7 @@ import torch
 import torch_pruning
 from edgedet_compression.errors import BuildRefused, SourceMissing, SourceUnreadable
 from edgedet_compression.export.torch_onnx import export_onnx
-from edgedet_compression.networks.families import build, load_network, parameter_count, save_network
+from edgedet_compression.networks.families import build, load_network, parameter_count, save_network, state_bytes
 from edgedet_compression.networks.lenet import LeNet, load_lenet
 from edgedet_compression.networks.resnet import CifarResNet, load_akamaster, resnet20, resnet32, resnet56
 from edgedet_compression.networks.vgg import VGG, vgg16, vgg19
@@ -126,6 +126,13 @@ def test_shortcuts_of_option_a_are_every_second_pixel_between_zeros():
     assert not found[:, :8].any()
     assert not found[:, 24:].any()
     assert "selection" not in "".join(block.state_dict())
+
+
+def test_bytes_are_those_of_what_is_kept():
+    network = resnet20()
+    counters = sum(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+    running = sum(layer.num_features for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)) * 2
+    assert state_bytes(network) == 4 * (parameter_count(network) + running) + 8 * counters
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A detection data set of a recipe: the photos to calibrate on."""
+"""A detection data set of a recipe: the photos to calibrate on, and what it refuses before the first stage."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from edgedet_compression.data.detection_data import DetectionData
-from edgedet_compression.recipe import DataSettings
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe import DataSettings, Recipe
+from edgedet_compression.runner import Workplace, run_recipe
 from edgedet_runtime.manifest import InputSpec
 from PIL import Image
 
@@ -43,3 +45,25 @@ def test_calibration_photos_are_of_the_whole_list_and_chosen_by_seed(folder: Pat
     assert max(chosen) >= 64
     assert chosen == brightness(folder, 0)
     assert chosen != brightness(folder, 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"family": "resnet20"}, r"stage last: resnet20 answers no boxes: for coco take yolov3\(-tiny\)"),
+        ({"family": "yolov3-tiny", "anchors": [[8, 8]]}, "stage last: network.anchors: yolov3-tiny needs 6"),
+    ],
+)
+def test_a_network_that_does_not_fit_a_late_stage_is_told_before_the_first(
+    folder: Path, tmp_path: Path, network: dict, message: str
+):
+    schedule = {"epochs": 1, "batch": 4, "lr": 0.01}
+    stages = [
+        {"name": name, "kind": "train", "network": chosen, "schedule": schedule}
+        for name, chosen in (("first", {"family": "yolov3-tiny"}), ("last", network))
+    ]
+    data = {"format": "coco", "folder": str(folder), "size": 32}
+    recipe = Recipe.model_validate({"name": "toy", "description": "Dim.", "data": data, "stages": stages})
+    with pytest.raises(BuildRefused, match=message):
+        run_recipe(recipe, Workplace(tmp_path, tmp_path / "runs", tmp_path / "models"))
+    assert not (tmp_path / "runs").exists()

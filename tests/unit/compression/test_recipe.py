@@ -58,6 +58,8 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ('start = "first"', "", "either network .* or start"),
         ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),
         ('format = "folders"', 'format = "zip"', "data.format"),
+        ('format = "folders"', 'format = "folders"\nseed = -1', "data.seed"),
+        ('family = "vgg16"', 'family = "yolov3", anchors = [[8, 0]]', "network.anchors.0.1"),
         ("[data]", "[data", "not TOML"),
         ("lr = 0.1 }", "lr = 0 }", "lr"),
         (
@@ -67,6 +69,27 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ),
         ("lr = 0.1 }", 'lr = 0.1 }\naugmentation = { flip = "alternate" }', "stage first: augmentation: flip"),
         ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = 1.5 }", "stage first: augmentation: translate"),
+        ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = -1 }", "stage first: augmentation: translate"),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"',
+            r"stage bears asks the validation split: give data.validation .* or data.hold_out",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = []',
+            "stages.1.sensitivity.sparsities",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = [0.5, 1.0]',
+            "stages.1.sensitivity.sparsities.1",
+        ),
+        (
+            'kind = "train"\nstart = "first"',
+            'kind = "prune-weights"\nsparsity = 0.5\nstart = "first"',
+            "stage second asks the validation split",
+        ),
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "second"\nkind = "prune-channels"\nstart = "first"',
@@ -77,6 +100,17 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
 def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
     with pytest.raises(BuildRefused, match=message):
         load_recipe(written(tmp_path, SMALL.replace(old, new, 1)))
+
+
+@pytest.mark.parametrize("given", ['validation = "val"', "hold_out = 4"])
+def test_a_stage_that_validates_is_taken_with_photos_to_validate_on(tmp_path: Path, given: str) -> None:
+    text = SMALL.replace('kind = "train"\nstart', 'kind = "prune-weights"\nsparsity = 0.5\nstart')
+    load_recipe(written(tmp_path, text.replace('"folders"', f'"folders"\n{given}')))
+    load_recipe(written(tmp_path, text.replace('start = "first"', 'start = "first"\nall_data = true')))
+
+
+def test_the_mark_that_windows_editors_begin_a_file_with_is_no_part_of_a_recipe(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "\ufeff" + SMALL)).name == "small"
 
 
 EVALUATION = """

@@ -24,8 +24,15 @@ CONSTANTS = {
     "variance": RNG.uniform(0.5, 2, 6),
     "dense": RNG.normal(size=(6, 4)),
     "dense_bias": RNG.normal(size=4),
+    "spread": RNG.uniform(0.5, 2, 4),
 }
-INTEGERS = {"axes": [2, 3], "flat_shape": [1, 6], "pads": [0, 0, 1, 1, 0, 0, 1, 1]}
+INTEGERS = {
+    "axes": [2, 3],
+    "flat_shape": [1, 6],
+    "pads": [0, 0, 1, 1, 0, 0, 1, 1],
+    "doubled": [1, 6, 12, 12],
+    "halves": [1, 6, 9, 9],
+}
 
 
 def network(nodes: Nodes, shape: tuple[int, ...] = (1, 3, 8, 8), kind: int = TensorProto.FLOAT) -> onnx.ModelProto:
@@ -44,13 +51,21 @@ def network(nodes: Nodes, shape: tuple[int, ...] = (1, 3, 8, 8), kind: int = Ten
 
 
 def node(operator: str, inputs: str, output: str = "y", **attributes: object) -> onnx.NodeProto:
-    return helper.make_node(operator, inputs.split(), [output], name=f"the_{operator}", **attributes)
+    names = ["" if name == "-" else name for name in inputs.split()]
+    return helper.make_node(operator, names, [output], name=f"the_{operator}", **attributes)
 
 
 CONV = node("Conv", "x w", "c")
 POOLED: Nodes = [CONV, node("GlobalAveragePool", "c", "g"), node("Flatten", "g", "f")]
 CASES: dict[str, Nodes] = {
     "batch norm behind a convolution": [CONV, node("BatchNormalization", "c gamma beta mean variance")],
+    "batch norm behind a fully connected layer": [
+        *POOLED,
+        node("Gemm", "f dense dense_bias", "h"),
+        node("BatchNormalization", "h spread dense_bias dense_bias spread", "b"),
+        node("Relu", "b"),
+    ],
+    "pixels doubled": [CONV, node("Resize", "c - - doubled")],
     "batch norm behind a Relu": [
         CONV,
         node("Relu", "c", "r"),
@@ -60,6 +75,7 @@ CASES: dict[str, Nodes] = {
     "sum the other way around": [*POOLED, node("MatMul", "f dense", "m"), node("Add", "dense_bias m")],
     "untransposed Gemm": [*POOLED, node("Gemm", "f dense dense_bias", alpha=0.5, beta=2.0)],
     "average pool": [CONV, node("AveragePool", "c", kernel_shape=[2, 2], strides=[2, 2])],
+    "average pool of pixels that lie apart": [CONV, node("AveragePool", "c", kernel_shape=[2, 2], dilations=[2, 2])],
     "average pool over everything": [CONV, node("AveragePool", "c", kernel_shape=[6, 6])],
     "mean that keeps its axes": [CONV, node("ReduceMean", "c axes", keepdims=1)],
     "mean that drops its axes": [CONV, node("ReduceMean", "c axes", keepdims=0)],
@@ -138,6 +154,12 @@ def test_bytes_give_the_answer_of_normalized_pixels_the_padding_included(seed: i
         ([CONV, node("Clip", "c 6")], "except with minimum 0"),
         ([CONV, node("Add", "c 6")], "except of two computed tensors"),
         ([CONV, node("Concat", "c c", axis=2)], "except along the channels"),
+        ([CONV, node("Resize", "c - - doubled", mode="linear")], "Resize except nearest, where each pixel is repeated"),
+        ([CONV, node("Resize", "c - - halves")], "Resize except nearest"),
+        (
+            [*POOLED, node("BatchNormalization", "f gamma beta mean variance")],
+            "BatchNormalization except of maps, or right behind a fully connected layer",
+        ),
     ],
 )
 def test_an_operator_that_stands_in_the_way_is_named(nodes: Nodes, message: str):

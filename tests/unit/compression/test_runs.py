@@ -2,14 +2,19 @@
 
 import shutil
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from edgedet_compression.accuracy import Measured
 from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe, load_recipe
-from edgedet_compression.runner import Workplace, folders_of, run_recipe
+from edgedet_compression.recipe_stages import TrainStage
+from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
 from edgedet_compression.runs import StageFolder, digest
+from edgedet_evaluation.errors import DataMismatch
 from edgedet_runtime.package import load_package
 
 from tests.unit.compression.toy_photos import write_shapes
@@ -65,6 +70,9 @@ packages = ["package"]
 """
 
 
+TURNED = '"folders"\nlabels = ["stripes", "square"]'
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A folder of photos of two kinds that are easy to tell apart."""
@@ -113,6 +121,34 @@ def test_a_changed_stage_and_what_reads_it_are_done_again_and_the_old_one_is_kep
     assert before["thin-structure"].done
 
 
+def test_a_package_is_not_measured_on_photos_whose_labels_stand_in_another_order(place: Workplace) -> None:
+    package = load_package(Path(run_recipe(recipe(), place)["package"].result()["package"]))
+    own, turned = (open_data(recipe(RECIPE.replace('"folders"', text)), place) for text in ('"folders"', TURNED))
+    assert own.accuracy(Measured(package, ""))[0].n == 12
+    with pytest.raises(
+        DataMismatch, match=r"toy-shapes/1 has the labels square, stripes, .* stripes, square: take the"
+    ):
+        turned.accuracy(Measured(package, ""))
+
+
+def test_numbers_of_an_augmentation_may_stand_in_quotes(place: Workplace) -> None:
+    text = RECIPE.replace("network = {", 'augmentation = { translate = "2" }\nnetwork = {', 1)
+    data = open_data(recipe(text), place)
+    stage = recipe(text).stage("dense")
+    assert isinstance(stage, TrainStage)
+    assert data.task(stage).batch(0, 0).images.shape == (8, 3, 32, 32)
+
+
+def test_a_stage_that_another_process_is_at_is_refused_until_that_one_ends(place: Workplace) -> None:
+    changed = recipe(RECIPE.replace("parameters = 200_000", "parameters = 195_000"))
+    folder = folders_of(changed, place)["thin-structure"]
+    with folder.at_work(), pytest.raises(BuildRefused, match=r"another process works in .*thin-structure-"):
+        run_recipe(changed, place, until="thin-structure")
+    assert not folder.done
+    run_recipe(changed, place, until="thin-structure")
+    assert folder.done
+
+
 def test_a_package_that_was_taken_away_is_made_again(place: Workplace) -> None:
     run_recipe(recipe(), place)
     shutil.rmtree(place.models / "toy-shapes")
@@ -146,6 +182,11 @@ def test_a_package_of_another_recipe_or_of_other_photos_is_not_replaced(place: W
             'start = "thin-structure"',
             'network = { family = "lenet" }',
             "stage thin: network.family lenet needs gray images of 28 x 28 pixels, folders gives color ones of 32 x 32",
+        ),
+        (
+            'kind = "train"\nnetwork',
+            'kind = "train"\nall_data = true\nnetwork',
+            "stage sparse: it validates on photos that dense has learned: let it learn all of them, too",
         ),
     ],
 )
@@ -185,6 +226,30 @@ def test_a_network_of_a_recipe_with_other_data_is_refused(
     assert folders_of(recipe(text), place)
     with pytest.raises(BuildRefused, match=message):
         folders_of(recipe(text.replace(old, new)), place)
+
+
+@pytest.mark.parametrize(
+    ("change", "learned"),
+    [
+        (("hold_out = 8", "hold_out = 8"), False),
+        (("hold_out = 8", "hold_out = 0"), True),
+        (("hold_out = 8", "hold_out = 8\nseed = 1"), True),
+        (('kind = "train"\nnetwork', 'kind = "train"\nall_data = true\nnetwork'), True),
+        (('folder = "photos"', 'folder = "more-photos"\nseed = 1'), False),
+    ],
+)
+def test_what_another_recipe_has_learned_is_no_validation(
+    tmp_path: Path, change: tuple[str, str], learned: bool
+) -> None:
+    first = RECIPE.split('[[stages]]\nname = "sparse"', maxsplit=1)[0].replace(*change)
+    (tmp_path / "first.toml").write_text(first, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(
+        'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
+    )
+    second = recipe(text)
+    with pytest.raises(BuildRefused, match=r"first.toml/dense has learned") if learned else nullcontext():
+        refuse_learned_validation(second.stage("sparse"), second)
+    refuse_learned_validation(second.stage("thin"), second)  # it learns all of them itself
 
 
 def test_a_stage_is_done_once_its_result_and_its_files_are_there(tmp_path: Path) -> None:

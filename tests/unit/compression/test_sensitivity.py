@@ -44,7 +44,7 @@ def test_progress_counts_every_validation():
         steps.append(total)
         return lambda: steps.append("done")
 
-    scan = scan_sensitivity(small_vgg(), lambda _: 1.0, (0.2, 0.4, 0.6), "first and last", progress)
+    scan = scan_sensitivity(small_vgg(), lambda _: 1.0, (0.2, 0.4, 0.6), progress)
     assert steps == [3 * len(scan), *["done"] * 3 * len(scan)]
 
 

@@ -79,6 +79,30 @@ def test_a_damaged_batch_is_refused(tmp_path: Path, content: bytes):
         read_cifar10(tmp_path, "test")
 
 
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({b"data": np.zeros((2, 100), np.uint8), b"labels": [0, 1]}, "other data than CIFAR-10's"),
+        ({b"data": np.zeros((1, 3072), np.uint8), b"labels": ["cat"]}, "other data than CIFAR-10's"),
+        ({b"data": np.zeros((2, 3072), np.uint8), b"labels": [0, -1]}, r"labels 0…9 expected"),
+    ],
+)
+def test_a_batch_of_other_data_is_refused(tmp_path: Path, batch: dict, message: str):
+    (tmp_path / "test_batch").write_bytes(pickle.dumps(batch))
+    with pytest.raises(DataUnreadable, match=message):
+        read_cifar10(tmp_path, "test")
+
+
+@pytest.mark.parametrize("text", ["0 1 x", "0 1 é"])
+def test_labels_of_mosaics_that_are_no_digits_are_refused(
+    tmp_path: Path, images: np.ndarray, labels: np.ndarray, text: str
+):
+    write_mosaics(tmp_path, images, labels)
+    (tmp_path / "test_labels.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(DataUnreadable, match=r"test_labels\.txt must hold one digit an image"):
+        read_cifar10(tmp_path, "test")
+
+
 def test_an_empty_folder_is_told(tmp_path: Path):
     with pytest.raises(DataMissing, match="neither cifar-10-batches-py"):
         read_cifar10(tmp_path, "train")

@@ -30,6 +30,24 @@ def test_as_many_labels_with_other_names_are_taken_in_order(make_dataset):
     assert dataset.category_ids(["hound", "cat", "cattle"]) == [1, 3, 7]
 
 
+def test_as_many_labels_in_another_order_are_not_taken_by_place(make_dataset):
+    dataset = read_coco(*make_dataset(1, [BOX]))
+    with pytest.raises(DataMismatch, match=r"'hound' .* not the package's 3 labels in their order either"):
+        dataset.category_ids(["cat", "hound", "cow"])
+
+
+def test_ids_in_quotes_are_numbers(make_dataset):
+    changes = {
+        "images": [{"id": "5", "file_name": "0.jpg"}],
+        "categories": [{"id": "1", "name": "dog"}],
+        "annotations": [annotation([1, 2, 30, 40]) | {"image_id": "5", "category_id": "1"}],
+    }
+    dataset = read_coco(*make_dataset(1, [], **changes))
+    (box,) = dataset.content["annotations"]
+    assert (box["image_id"], box["category_id"]) == (dataset.photos[0].id, dataset.categories[0][0]) == (5, 1)
+    assert dataset.content["images"][0]["id"] == 5
+
+
 def test_labels_that_fit_neither_way_are_refused_by_name(make_dataset):
     dataset = read_coco(*make_dataset(1, [BOX]))
     with pytest.raises(DataMismatch, match="'hound'"):
@@ -70,6 +88,8 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"annotations": []}, "nothing to measure"),
         ({"categories": [{"id": "x", "name": "cat"}]}, "invalid literal"),
         ({"images": None}, "not COCO"),
+        ({"images": [{"id": 0, "file_name": "0.jpg"}] * 2}, "images has the id 0 twice"),
+        ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "cow"}]}, "categories has the id 3 twice"),
         ({"annotations": [{"image_id": 0, "category_id": 1}]}, "field 'bbox' is missing"),
         ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox is \[1, 2, 3\]: give four finite numbers"),
         ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox"),

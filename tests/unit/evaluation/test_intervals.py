@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from edgedet_evaluation.intervals import (
     bootstrap_interval,
+    bootstrap_share,
     bootstrap_weights,
     mean_interval,
     median_interval,
@@ -51,6 +52,16 @@ def test_the_median_of_many_draws_is_covered_about_nineteen_times_of_twenty():
     assert 0.92 <= covered <= 1.0
 
 
+@pytest.mark.parametrize("count", [6, 9, 10, 30, 61, 100])
+def test_the_interval_of_a_median_is_the_narrowest_that_covers_in_95_of_100_cases(count: int):
+    found = median_interval([*map(float, range(count))])
+    left_out = int(found.low)
+    assert found.high == count - 1 - left_out, "as many values above it as below"
+    # The true median lies outside where at most `left_out` values lie on one side of it.
+    assert 2 * stats.binom.cdf(left_out, count, 0.5) <= 0.05
+    assert 2 * stats.binom.cdf(left_out + 1, count, 0.5) > 0.05
+
+
 @given(arrays(np.bool_, 50), arrays(np.bool_, 50))
 def test_exchanging_two_systems_turns_the_difference_around(first: np.ndarray, second: np.ndarray):
     forth, back = paired_difference(first, second), paired_difference(second, first)
@@ -81,6 +92,18 @@ def test_the_basic_interval_reflects_the_replicates():
     found = bootstrap_interval(1.0, np.linspace(1.0, 2.0, 1001))
     assert found.low == pytest.approx(2 - 1.975)
     assert found.high == pytest.approx(2 - 1.025)
+
+
+def test_a_share_has_no_interval_beyond_0_and_1():
+    found = bootstrap_share(0.97, np.linspace(0.9, 1.0, 1001))
+    assert (found.low, found.high) == (pytest.approx(1.94 - 0.9975), 1.0)
+    assert bootstrap_share(0.03, np.linspace(0.0, 0.1, 1001)).low == 0.0
+
+
+def test_resamples_without_anything_to_measure_do_not_count():
+    replicates = np.linspace(0.4, 0.6, 1001)
+    with_empty = np.insert(replicates, [0, 500], np.nan)
+    assert bootstrap_interval(0.5, with_empty) == bootstrap_interval(0.5, replicates)
 
 
 @given(values=st.lists(st.floats(-100, 100), min_size=2, max_size=30))

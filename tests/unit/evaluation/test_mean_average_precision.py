@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.errors import DataMismatch
+from edgedet_evaluation.intervals import bootstrap_weights
 from edgedet_evaluation.mean_average_precision import AreaScore, map50_by_area, score_detections
 from edgedet_runtime.detection import Detections
 
@@ -113,6 +114,31 @@ def test_weights_count_like_photos_that_are_there_several_times(make_dataset, se
     map50, map50_95 = weighted.resampled(counts[np.newaxis])
     assert map50[0] == pytest.approx(real.map50, abs=1e-12)
     assert map50_95[0] == pytest.approx(real.map50_95, abs=1e-12)
+
+
+def test_a_resample_without_a_box_has_no_figure_and_the_others_theirs(make_dataset):
+    dataset = read_coco(*make_dataset(3, [(0, 1, 10.0, 10.0, 50.0, 60.0)]))
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    score = score_detections(dataset, [one_box(10, 10, 50, 60), nothing, nothing], CATEGORY_IDS)
+    for figures in score.resampled(np.array([[1, 1, 1], [0, 2, 1], [3, 0, 0]])):
+        np.testing.assert_allclose(figures, [1, np.nan, 1])
+
+
+def test_weights_count_photos_in_the_order_of_the_data_set_whatever_their_ids(make_dataset):
+    images = [{"id": 9, "file_name": "0.jpg"}, {"id": 2, "file_name": "1.jpg"}]
+    dataset = read_coco(*make_dataset(2, [(9, 1, 0.0, 0.0, 40.0, 40.0), (2, 1, 0.0, 0.0, 40.0, 40.0)], images=images))
+    score = score_detections(dataset, [one_box(0, 0, 40, 40), one_box(50, 50, 40, 40)], CATEGORY_IDS)
+    np.testing.assert_allclose(score.resampled(np.array([[1, 0], [0, 1]]))[0], [1, 0])
+
+
+def test_many_resamples_of_many_detections_are_computed_part_by_part(make_dataset, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(0)
+    boxes = random_boxes(rng)
+    score = score_detections(read_coco(*make_dataset(PHOTOS, boxes)), noisy_answers(boxes, rng), CATEGORY_IDS)
+    weights = bootstrap_weights(PHOTOS, resamples=20)
+    at_once = score.resampled(weights)
+    monkeypatch.setattr("edgedet_evaluation.mean_average_precision._AT_ONCE", 50)
+    np.testing.assert_array_equal(score.resampled(weights), at_once)
 
 
 def test_answers_must_be_as_many_as_photos(make_dataset):

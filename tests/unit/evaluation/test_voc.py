@@ -88,6 +88,7 @@ def test_a_photo_or_annotation_that_is_not_there_is_named(tmp_path, place: str, 
         ("<object>", r"a\.xml is not an annotation"),
         ("<object><name>cell</name></object>", "lacks <name> or <bndbox>"),
         (CELL.replace("<name>cell</name>", ""), "lacks <name> or <bndbox>"),
+        (CELL.replace(">cell<", "> <"), "lacks <name> or <bndbox>"),
         (CELL.replace("<xmin>1</xmin>", ""), r"a\.xml is not an annotation"),
         (CELL.replace("<ymax>21<", "<ymax>low<"), r"a\.xml is not an annotation.*low"),
         (CELL.replace("<ymax>21<", "<ymax>nan<"), r"a\.xml is not an annotation"),
@@ -97,6 +98,20 @@ def test_a_photo_or_annotation_that_is_not_there_is_named(tmp_path, place: str, 
 def test_a_broken_annotation_is_named(tmp_path, objects: str, message: str):
     with pytest.raises(DataUnreadable, match=message):
         read_voc(voc_folder(tmp_path, {"a": objects}), "train")
+
+
+def test_an_annotation_in_an_encoding_that_nobody_knows_is_named(tmp_path):
+    folder = voc_folder(tmp_path, {"a": CELL})
+    (folder / "Annotations" / "a.xml").write_bytes(b"<?xml version='1.0' encoding='klingon'?><annotation/>")
+    with pytest.raises(DataUnreadable, match=r"a\.xml is not an annotation.*klingon"):
+        read_voc(folder, "train")
+
+
+def test_the_mark_that_windows_puts_before_a_list_is_no_part_of_a_name(tmp_path):
+    folder = voc_folder(tmp_path, {"a": CELL})
+    listed = folder / "ImageSets" / "Main" / "train.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    assert [photo.file.stem for photo in read_voc(folder, "train").photos] == ["a"]
 
 
 def test_entities_are_not_expanded(tmp_path):

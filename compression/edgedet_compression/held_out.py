@@ -1,0 +1,66 @@
+"""Keeps a stage from validating a network on photos that this network has learned: its figures would flatter."""
+
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe import Recipe, load_recipe
+from edgedet_compression.recipe_stages import (
+    BranchReportStage,
+    FreshCopyStage,
+    GivenStage,
+    PruneWeightsStage,
+    Reference,
+    SensitivityStage,
+    Stage,
+    TrainStage,
+)
+
+
+def refuse_learned_validation(stage: Stage, recipe: Recipe) -> None:
+    """Follow what the stage starts from, also into other recipes.
+
+    Raises:
+        BuildRefused: a training before it has learned the photos that it validates on.
+    """
+    for start in _validated(stage, recipe):
+        learner = _learner(start, recipe, recipe)
+        if learner is not None:
+            raise BuildRefused(
+                f"it validates on photos that {learner} has learned: let it learn all of them, too (all_data = true), "
+                f"or start from a network that has not learned what {recipe.name} holds out"
+            )
+
+
+def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
+    """The networks of other stages that the stage, or a training that begins with them, is validated with."""
+    if not (recipe.data.validation or recipe.data.hold_out):
+        return ()
+    if isinstance(stage, BranchReportStage):
+        return (stage.teacher, *stage.variants)
+    if isinstance(stage, SensitivityStage) or (
+        isinstance(stage, TrainStage | PruneWeightsStage) and not stage.all_data
+    ):
+        return (stage.start,) if stage.start else ()
+    return ()
+
+
+def _learner(reference: Reference, owner: Recipe, asking: Recipe) -> Reference | None:
+    """The nearest training behind a stage of recipe `owner`, or of RECIPE/STAGE, that has learned such photos."""
+    name, slash, stage_name = reference.rpartition("/")
+    owner = load_recipe(name) if slash else owner
+    stage = owner.stage(stage_name)
+    if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking):
+        return reference
+    # A fresh copy has the structure alone; what others have learned is not known.
+    start = None if isinstance(stage, FreshCopyStage | GivenStage) else getattr(stage, "start", None)
+    return _learner(start, owner, asking) if start else None
+
+
+def _learns(stage: TrainStage | PruneWeightsStage, owner: Recipe, asking: Recipe) -> bool:
+    """Whether a training of `owner` sees photos that `asking` validates on."""
+    own, other = asking.data, owner.data
+    if (own.format, own.folder) != (other.format, other.folder):
+        return False
+    if own.validation:
+        return own.validation == other.train or (stage.all_data and own.validation == other.validation)
+    if own.train != other.train:
+        return False
+    return stage.all_data or bool(other.validation) or (own.hold_out, own.seed) != (other.hold_out, other.seed)
