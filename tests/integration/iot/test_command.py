@@ -110,6 +110,12 @@ def test_a_stream_that_nobody_answers_exits_1(nobody, sample_photos):
     assert "unreachable" in done.stdout
 
 
+def test_a_rate_that_is_no_number_is_refused_in_words(nobody, sample_photos):
+    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", "nan")
+    assert done.returncode == 2
+    assert "rate must be above 0 photos a second, and finite, not nan" in words_of(done.stderr)
+
+
 def test_stream_takes_the_model_and_classifies(edge, sample_photos, tmp_path):
     file = tmp_path / "report.json"
     options = ("--rate", 5, "--seconds", 1, "--arrivals", "regular", "--deadline-ms", 10_000, "--json", file)
