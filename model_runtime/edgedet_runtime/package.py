@@ -78,7 +78,7 @@ def write_package(folder: Path, manifest: Manifest, contents: Mapping[str, bytes
     folder.mkdir(parents=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return load_package(folder)
 
 

@@ -110,10 +110,10 @@ def test_a_stream_that_nobody_answers_exits_1(nobody, sample_photos):
     assert "unreachable" in done.stdout
 
 
-def test_a_rate_that_is_no_number_is_refused_in_words(nobody, sample_photos):
-    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", "nan")
+def test_an_infinite_rate_is_refused_in_words(nobody, sample_photos):
+    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", "inf")
     assert done.returncode == 2
-    assert "rate must be above 0 photos a second, and finite, not nan" in words_of(done.stderr)
+    assert "rate must be above 0 photos a second, and finite, not inf" in words_of(done.stderr)
 
 
 def test_stream_takes_the_model_and_classifies(edge, sample_photos, tmp_path):
