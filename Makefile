@@ -45,11 +45,12 @@ format: $(VENV)/.dev ## format and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.full ## the benchmarks that need nothing else; writes JSON to benchmarks/results, tables to the terminal
+bench: $(VENV)/.full ## the benchmarks; tables to the terminal, JSON to benchmarks/results (some only with EDGEDET_DATA)
 	$(BIN)/python -m benchmarks.model_speed
 	$(BIN)/python -m benchmarks.http_overhead
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.nvm_speed
+	$(BIN)/python -m benchmarks.branch_sizes
 
 proto: $(VENV)/.dev ## generate the gRPC stubs from proto/edgedet_proto/inference.proto
 	PATH="$(abspath $(BIN)):$$PATH" sh proto/generate.sh

@@ -174,6 +174,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each part of a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if not {_EDGE_CORE, _CLIENT_CORE} <= os.sched_getaffinity(0):
+        parser.error(f"cores {_EDGE_CORE} and {_CLIENT_CORE} are needed")
     os.sched_setaffinity(0, {_CLIENT_CORE})
     console = Console()
     rounds = []

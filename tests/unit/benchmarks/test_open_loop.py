@@ -66,6 +66,12 @@ def test_every_photo_is_sent_and_counted_by_its_status() -> None:
     assert result.good == pytest.approx(result.sent / 2, abs=1)
 
 
+def test_the_time_elapsed_reaches_from_the_warm_up_to_the_last_answer() -> None:
+    with serving([200], pause_s=0.3) as (url, _):
+        result = generate(url, [b"photo"], rate=100.0, seconds=0.1, warm_up=0.1, seed=0, deadline_ms=5000.0)
+    assert result.elapsed_s > poisson_times(100.0, 0.2, seed=0)[-1] + 0.3
+
+
 def test_the_warm_up_does_not_count() -> None:
     with serving([200]) as (url, bodies):
         result = generate(url, [b"photo"], rate=100.0, seconds=0.5, warm_up=0.5, seed=0, deadline_ms=5000.0)
