@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# A virtual environment that was not finished must not pass for one.
+.DELETE_ON_ERROR:
 .PHONY: help demo up down test test-torch test-data test-docker test-qemu check format bench proto clean
 
 help: ## list the commands
