@@ -88,10 +88,13 @@ def hash_files(contents: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
-    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others, a sidecar is none."""
+    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others.
+
+    A sidecar is none, nor is what lies in a hidden folder, as one that is being built.
+    """
     packages: list[Package] = []
     refusals: list[Refusal] = []
-    for folder in sorted(models.glob("*/*/")):
+    for folder in sorted(models.glob("[!.]*/*/")):
         is_package = (folder / MANIFEST).exists()
         if not is_package and (not folder.name.isdecimal() or (folder / SIDECAR).exists()):
             continue

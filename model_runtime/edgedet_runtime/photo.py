@@ -1,6 +1,7 @@
 """Photos: JPEG and PNG bytes to upright RGBA pixels, the header's limits checked before any pixel is decoded."""
 
 import io
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +17,12 @@ DEFAULT_MAX_MEGAPIXELS = 40.0
 _ORIENTATION_TAG = 0x0112
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+# Progressive photos have a dozen. Each goes over all pixels, and takes as few as 14 bytes: a megabyte of them would
+# keep a worker for an hour.
+_MOST_SCANS = 100
+# Markers that open a segment or end the image; not stuffed bytes, fill bytes, or the restarts inside a scan.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 # The decoders run inside worker threads that already fill the cores.
 cv2.setNumThreads(0)
@@ -65,7 +72,7 @@ def read_header(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> 
     """Read size and orientation and check the pixel limit; no pixel is decoded.
 
     Raises:
-        PhotoUndecodable: empty, or a header that cannot be read.
+        PhotoUndecodable: empty, a header that cannot be read, or a JPEG of very many scans.
         PhotoTypeUnsupported: neither JPEG nor PNG.
         PhotoTooLarge: more than `max_megapixels`.
     """
@@ -106,9 +113,21 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise PhotoUndecodable(f"the JPEG's header cannot be read: {error}") from error
+    # Counted exactly only where it could be too many: the bytes may stand in thumbnails, or behind the image.
+    if data.count(_START_OF_SCAN) > _MOST_SCANS and (scans := _scan_count(data)) > _MOST_SCANS:
+        raise PhotoUndecodable(f"the JPEG has {scans} scans; at most {_MOST_SCANS} are decoded")
     # Parsing EXIF costs more than the rest of the header, and most photos of cameras in place have none.
     orientation = _exif_orientation(data) if b"Exif\0" in data[:4096] else 1
     return PhotoHeader("jpeg", width, height, orientation, colorspace)
+
+
+def _scan_count(data: bytes) -> int:
+    """Scans before the end marker; a segment is passed over whole, whatever it holds."""
+    scans, position = 0, len(_START_OF_SCAN)
+    while (marker := _MARKER.search(data, position)) and marker[0] != _END_OF_IMAGE:
+        scans += marker[0] == _START_OF_SCAN
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
 
 
 def _png_header(data: bytes) -> PhotoHeader:

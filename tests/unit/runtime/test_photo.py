@@ -33,6 +33,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 SAMPLE = encoded(picture(), quality=90)
+SAMPLE_75 = encoded(picture())
 SAMPLE_PNG = encoded(picture(), "PNG")
 
 
@@ -162,6 +163,18 @@ def test_a_jpeg_that_announces_billions_of_pixels_is_refused_by_its_header():
     data[frame + 5 : frame + 9] = struct.pack(">HH", 65_500, 65_500)
     with pytest.raises(PhotoTooLarge):
         decode_photo(bytes(data))
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_by_its_header():
+    data = encoded(picture(), progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(PhotoUndecodable, match="the JPEG has 110 scans; at most 100"):
+        read_header(data[:-2] + last_scan * 100 + data[-2:])
+
+
+def test_scans_in_a_segment_or_behind_the_image_do_not_count():
+    data = encoded(picture(), comment=b"\xff\xda" * 1000) + b"\xff\xda" * 1000
+    assert np.array_equal(decode_photo(data).pixels, decode_photo(SAMPLE_75).pixels)
 
 
 def test_the_pixel_limit_is_a_choice():
