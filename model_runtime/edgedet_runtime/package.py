@@ -151,5 +151,6 @@ def _parse_manifest(folder: Path, text: bytes) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {MANIFEST}: {field}: {first['msg']}") from error
+        field = "".join(f"{part}." for part in first["loc"])[:-1]
+        reason = first["msg"].removeprefix("Value error, ")  # which names its field itself
+        raise PackageRefused(f"{folder}: {MANIFEST}: {f'{field}: ' if field else ''}{reason}") from error

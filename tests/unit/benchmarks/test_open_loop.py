@@ -1,13 +1,15 @@
-"""The lean load generator against small servers of our own."""
+"""Load generators against small servers of our own."""
 
 import http.server
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.http_overhead import loading
 from benchmarks.open_loop import generate, poisson_times
 
 
@@ -90,3 +92,12 @@ def test_a_broken_connection_is_a_lost_photo() -> None:
     with serving([0]) as (url, _):
         result = generate(url, [b"photo"], rate=20.0, seconds=0.5, warm_up=0.0, seed=0, deadline_ms=500.0)
     assert result.statuses == {"0": result.sent}
+
+
+def test_a_load_that_was_none_is_told() -> None:
+    with (
+        serving([503]) as (url, _),
+        pytest.raises(RuntimeError, match="the edge answered 503"),
+        loading(urlsplit(url).netloc),
+    ):
+        pass

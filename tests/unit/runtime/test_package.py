@@ -47,9 +47,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "not JSON: maximum recursion": lambda f: (f / "manifest.json").write_text("[" * 100_000),
     "schema_version is None": lambda f: (f / "manifest.json").write_text("[]"),
     "schema_version is 2; this version of edgedet reads 1": lambda f: rewrite(f, lambda c: c.update(schema_version=2)),
-    "files: paths must stay inside": lambda f: rewrite(f, lambda c: c["files"].update({"a/../../b": "0" * 64})),
+    "manifest.json: files: paths must stay inside": lambda f: rewrite(
+        f, lambda c: c["files"].update({"a/../../b": "0" * 64})
+    ),
     "cannot read": lambda f: rewrite(f, lambda c: c["files"].update({"a\0b": "0" * 64})),
-    "labels: Field required": lambda f: rewrite(f, lambda c: c.pop("labels")),
+    "manifest.json: labels: Field required": lambda f: rewrite(f, lambda c: c.pop("labels")),
     "rename the folder": lambda f: rewrite(f, lambda c: c.update(version=7)),
 }
 
