@@ -18,7 +18,7 @@ up: $(VENV)/.light ## start a cluster of processes (Redis, cloud, two edges) and
 	$(BIN)/python -m demo.cluster up
 
 down: ## stop the cluster of `make up`
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.cluster down; fi
+	@if [ -e .run/cluster.json ]; then $(BIN)/python -m demo.cluster down; else echo "No cluster is running."; fi
 
 test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor qemu
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit

@@ -1,4 +1,4 @@
-"""The environments that make builds."""
+"""What make does where an environment is not whole."""
 
 import subprocess
 from pathlib import Path
@@ -11,6 +11,17 @@ mkdir -p "$3/bin" && touch "$3/bin/python"
 echo "ensurepip is not available"
 exit 1
 """
+
+
+def test_without_a_cluster_down_needs_no_environment_that_works(tmp_path: Path):
+    python = tmp_path / "venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    command = ["make", "-f", str(ROOT / "Makefile"), "-C", str(tmp_path), "VENV=venv", "down"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "No cluster is running." in done.stdout
 
 
 def test_a_virtual_environment_that_failed_is_made_again(tmp_path: Path):

@@ -171,6 +171,16 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(edge, sample_photos, t
     assert "give --save another folder" in done.stderr
 
 
+def test_a_report_that_finds_the_disk_full_is_told_in_words(nobody, sample_photos, tmp_path):
+    file = tmp_path / "report.json"
+    file.symlink_to("/dev/full")
+    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", 20, "--seconds", 0.2, "--json", file)
+    assert done.returncode == 1
+    assert f"--json: {file} cannot be written (No space left on device)" in done.stderr
+    assert "offered" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_found_is_said_without_a_table(edge, sample_photos):
     done = iot("send", sample_photos[0], "--score-threshold", 1, "--edge", edge.url)
     assert done.returncode == 0, done.stderr
