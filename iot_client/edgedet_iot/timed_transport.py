@@ -1,7 +1,7 @@
 """A transport whose timeouts hold for a photo and its answer as a whole, as a deadline wants it.
 
-httpx's begin anew with every part: an edge behind a slow link, whose answer drips in, would never be late. They still do
-within an answer's head, which comes in one piece from all but a server that means harm.
+httpx's begin anew with every part: an edge behind a slow link, whose answer drips in, would never be late. They still
+do within an answer's head, which comes in one piece from all but a server that means harm.
 """
 
 import time
