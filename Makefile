@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# A virtual environment that was not finished must not pass for one.
+.DELETE_ON_ERROR:
 .PHONY: help demo up down test test-torch test-data test-docker test-qemu check format bench proto clean
 
 help: ## list the commands
@@ -16,7 +18,7 @@ up: $(VENV)/.light ## start a cluster of processes (Redis, cloud, two edges) and
 	$(BIN)/python -m demo.cluster up
 
 down: ## stop the cluster of `make up`
-	@if [ -x $(BIN)/python ]; then $(BIN)/python -m demo.cluster down; fi
+	@if [ -e .run/cluster.json ]; then $(BIN)/python -m demo.cluster down; else echo "No cluster is running."; fi
 
 test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor qemu
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit
@@ -45,11 +47,12 @@ format: $(VENV)/.dev ## format and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.full ## the benchmarks that need nothing else; writes JSON to benchmarks/results, tables to the terminal
+bench: $(VENV)/.full ## the benchmarks; tables to the terminal, JSON to benchmarks/results (some only with EDGEDET_DATA)
 	$(BIN)/python -m benchmarks.model_speed
 	$(BIN)/python -m benchmarks.http_overhead
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.nvm_speed
+	$(BIN)/python -m benchmarks.branch_sizes
 
 proto: $(VENV)/.dev ## generate the gRPC stubs from proto/edgedet_proto/inference.proto
 	PATH="$(abspath $(BIN)):$$PATH" sh proto/generate.sh

@@ -15,7 +15,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -72,7 +74,7 @@ def measure(edge: Running, seconds: float) -> Round:
     idle_ms = ping(edge, seconds / 2)
     bare = _bare(seconds)
     edge_cpu_ms = closed_loop(edge, seconds)
-    with _Load(edge):
+    with loading(edge.address):
         busy_ms = ping(edge, seconds / 2)
     bare_rate = bare["photos"] / bare["seconds"]
     overload = _overload(edge, _OVERLOAD * bare_rate, seconds)
@@ -116,28 +118,29 @@ def ping(edge: Running, seconds: float) -> list[float]:
     return taken_ms
 
 
-class _Load:
-    """Two clients, each with a photo always under way: the edge's worker never rests."""
+@contextmanager
+def loading(address: str) -> Iterator[None]:
+    """Two clients, each with a photo always under way: the edge's worker never rests.
 
-    def __init__(self, edge: Running) -> None:
-        self._edge = edge
-        self._stop = threading.Event()
-        self._clients = [threading.Thread(target=self._send) for _ in range(2)]
+    Raises:
+        RuntimeError: at the end, if a photo was not answered; what was measured meanwhile was not under load.
+    """
+    stop, photo = threading.Event(), _PHOTOS[0].read_bytes()
 
-    def __enter__(self) -> None:
-        for client in self._clients:
-            client.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for client in self._clients:
-            client.join()
-
-    def _send(self) -> None:
-        connection, photo = http.client.HTTPConnection(self._edge.address), _PHOTOS[0].read_bytes()
-        while not self._stop.is_set():
+    def send() -> None:
+        connection = http.client.HTTPConnection(address)
+        while not stop.is_set():
             _post(connection, photo)
         connection.close()
+
+    with ThreadPoolExecutor(2) as clients:
+        loads = [clients.submit(send) for _ in range(2)]
+        try:
+            yield
+        finally:
+            stop.set()
+    for load in loads:
+        load.result()
 
 
 def _post(connection: http.client.HTTPConnection, photo: bytes) -> None:
@@ -174,6 +177,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each part of a round")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
+    if not {_EDGE_CORE, _CLIENT_CORE} <= os.sched_getaffinity(0):
+        parser.error(f"cores {_EDGE_CORE} and {_CLIENT_CORE} are needed")
     os.sched_setaffinity(0, {_CLIENT_CORE})
     console = Console()
     rounds = []

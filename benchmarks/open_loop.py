@@ -39,6 +39,8 @@ class Result:
     latencies_ms: dict[str, float]
     """p50, p95, p99 of the answers 200."""
     latest_504_ms: float
+    elapsed_s: float
+    """From the start, warm-up included, until the last answer."""
     cpu_ms: float
     """CPU time of this process, warm-up included, start and imports not."""
     cpu_photos: int
@@ -154,9 +156,9 @@ def generate(
     messages = [_message(target, parts.netloc, photo, deadline_ms) for photo in photos]
     generator = _Generator(parts.hostname, parts.port, messages)
     times_s = poisson_times(rate, warm_up + seconds, seed)
-    cpu_s = time.process_time()
+    start_s, cpu_s = time.perf_counter(), time.process_time()
     uvloop.run(generator.run(times_s, deadline_ms / 1000 + PATIENCE_S))
-    cpu_ms = (time.process_time() - cpu_s) * 1000
+    elapsed_s, cpu_ms = time.perf_counter() - start_s, (time.process_time() - cpu_s) * 1000
     counted = [(status, latency_ms) for offset_s, status, latency_ms in generator.outcomes if offset_s >= warm_up]
     answered = sorted(latency_ms for status, latency_ms in counted if status == 200)
     return Result(
@@ -166,6 +168,7 @@ def generate(
         good=sum(latency_ms <= deadline_ms for latency_ms in answered),
         latencies_ms={f"p{q}": answered[(len(answered) - 1) * q // 100] if answered else 0.0 for q in (50, 95, 99)},
         latest_504_ms=max((latency_ms for status, latency_ms in counted if status == 504), default=0.0),
+        elapsed_s=elapsed_s,
         cpu_ms=cpu_ms,
         cpu_photos=len(times_s),
     )

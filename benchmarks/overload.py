@@ -24,6 +24,7 @@ from benchmarks.open_loop import LOST, Result
 from benchmarks.optimum import Optimum
 from benchmarks.overload_bench import (
     DEADLINE_MS,
+    EDGE_CPU,
     LOCAL,
     OTHER_CPU,
     OVERLOAD,
@@ -55,12 +56,13 @@ class Trials:
     p99_ms: list[float] = field(default_factory=list)
     latest_504_ms: float = 0.0
     by_boundary: dict[str, int] = field(default_factory=dict)
+    """Of the edge's last window, which reaches back into the warm-up."""
     by_reason: dict[str, int] = field(default_factory=dict)
     cloud_failures: int = 0
     cores: dict[str, list[float]] = field(default_factory=dict)
     """Cores used by the edge, the cloud, the generator and all other processes of the machine."""
 
-    def add(self, result: Result, offload: Mapping[str, Any], used: Used, elapsed_s: float) -> None:
+    def add(self, result: Result, offload: Mapping[str, Any], used: Used) -> None:
         """One round more."""
         self.goodput_per_s.append(result.good / result.seconds)
         self.p50_ms.append(result.latencies_ms["p50"])
@@ -71,7 +73,7 @@ class Trials:
         _add_up(self.by_boundary, offload["by_boundary"])
         _add_up(self.by_reason, offload["by_reason"])
         for process, used_ms in asdict(used).items():
-            self.cores.setdefault(process, []).append(used_ms / 1000.0 / elapsed_s)
+            self.cores.setdefault(process, []).append(used_ms / 1000.0 / result.elapsed_s)
 
     @property
     def goodput(self) -> float:
@@ -96,7 +98,7 @@ def run_policies(
             with stopping(bench.edge_with_cloud("--placement", policy)) as (edge,):
                 result, used = bench.load(edge, offered, seconds, **{"warm-up": WARM_UP_S, "seed": number})
                 offload = get(edge, f"/v1/metrics/offload?window_s={int(min(seconds, 50))}")
-                trials[policy].add(result, offload, used, WARM_UP_S + seconds)
+                trials[policy].add(result, offload, used)
             console.print(
                 f"round {number + 1} of {rounds}: {policy:18} {result.good / seconds:6.1f} photos/s in time;"
                 f" others used {trials[policy].cores['others'][-1]:.2f} cores"
@@ -176,8 +178,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of load that count, per policy and round")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    if len(os.sched_getaffinity(0)) < 2:
-        parser.error("two cores are needed")
+    if not {EDGE_CPU, OTHER_CPU} <= os.sched_getaffinity(0):
+        parser.error(f"cores {EDGE_CPU} and {OTHER_CPU} are needed")
     with tempfile.TemporaryDirectory() as folder:
         logs = Path(folder)
         with stopping(start_cloud(logs, cpus=[OTHER_CPU])) as (cloud,):

@@ -67,9 +67,10 @@ def run(
     console = make_console()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
+        output.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="edgedet-demo-") as logs:
             verdict = _demo(console, Path(logs), output, seconds)
-    except (StartFailed, CloudNotReached, IotFault, httpx.HTTPError) as error:
+    except (StartFailed, CloudNotReached, IotFault, httpx.HTTPError, OSError) as error:
         console.print(f"The demo failed: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
     except KeyboardInterrupt:

@@ -106,8 +106,7 @@ def summaries(trials: Sequence[Trial], boundaries: range) -> list[BoundarySummar
 
 
 def annotate(edge: str, photos: Sequence[Path], folder: Path) -> list[Path]:
-    """Write the photos with their boxes drawn."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the photos with their boxes drawn into a folder that is there."""
     written = []
     with Client(edge, deadline_s=PATIENCE_S) as client:
         for photo in photos:

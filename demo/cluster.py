@@ -76,7 +76,7 @@ def _start(folder: Path) -> list[Member]:
     def keep(running: Running) -> str:
         # Written at once: if this process is killed, `down` must know what was started.
         members.append(Member(running.name, running.pid, _start_ticks(running.pid), running.address))
-        (folder / STATE_FILE).write_text(json.dumps([asdict(member) for member in members], indent=2) + "\n")
+        _write(members, folder)
         return running.address
 
     try:
@@ -106,6 +106,13 @@ def _stop(members: Sequence[Member]) -> list[str]:
             os.kill(member.pid, signal.SIGKILL)
         stopped.append(member.name)
     return stopped
+
+
+def _write(members: Sequence[Member], folder: Path) -> None:
+    """Whole or not at all: a file that was cut off would hide what runs."""
+    draft = folder / f"{STATE_FILE}.new"
+    draft.write_text(json.dumps([asdict(member) for member in members], indent=2) + "\n")
+    draft.replace(folder / STATE_FILE)
 
 
 def _members(folder: Path) -> list[Member]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 
 class StartFailed(RuntimeError):
-    """A process ended, or was not ready in time; the message holds the end of its log."""
+    """There is no such program, or it ended, or was not ready in time; the message holds the end of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +127,17 @@ def _start(name: str, command: list[str], log_folder: Path, cpus: Sequence[int],
 
 def _spawn(command: list[str], log: Path, folder: Path, detached: bool) -> "subprocess.Popen[bytes]":
     with log.open("ab") as file:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=folder,
-            start_new_session=detached,
-        )
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=detached,
+            )
+        except FileNotFoundError as error:
+            raise StartFailed(f"there is no program {command[0]}: install it, or use make, which does") from error
 
 
 def _redis_server() -> str:

@@ -157,7 +157,7 @@ def _guarded(read: Callable[[], Answer], edge: str) -> Answer:
         return read()
     except KeyError as missing:
         raise NotAnAnswer(f"the answer has no field {missing}", edge) from missing
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, OverflowError) as error:  # JSON's 1e999 is no int
         raise NotAnAnswer(f"the answer has another form: {error}", edge) from error
 
 

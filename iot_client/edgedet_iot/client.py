@@ -22,6 +22,7 @@ from edgedet_iot.photo_request import (
     classify_request,
     detect_request,
 )
+from edgedet_iot.timed_transport import TimedTransport
 
 DEADLINE_S = 10.0
 RETRIES = 3
@@ -34,7 +35,7 @@ class _Rules:
     """What both clients share: the edges, the deadline and the retries."""
 
     def __init__(self, edges: str | Sequence[str], deadline_s: float, retries: int, grace_s: float) -> None:
-        if deadline_s <= 0 or retries < 0 or grace_s < 0:
+        if not (deadline_s > 0 and retries >= 0 and grace_s >= 0):
             raise ValueError("deadline_s must be above 0, retries and grace_s at least 0")
         self._pool = EdgePool(edges)
         self._deadline_s, self._retries, self._grace_s = deadline_s, retries, grace_s
@@ -63,7 +64,7 @@ class Client(_Rules):
     Raises (all methods):
         IotFault: see `edgedet_iot.errors`.
         OSError: a photo's file cannot be read.
-        TypeError: a photo is neither bytes nor a path.
+        TypeError: a photo is neither bytes nor a path, or an option neither str nor number.
 
     Example:
         >>> with Client(["http://192.168.0.20:8080", "http://192.168.0.21:8080"]) as client:  # doctest: +SKIP
@@ -81,7 +82,8 @@ class Client(_Rules):
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         super().__init__(edges, deadline_s, retries, grace_s)
-        self._http = httpx.Client(transport=transport, limits=httpx.Limits(max_connections=None), trust_env=TRUST_ENV)
+        network = transport or httpx.HTTPTransport(limits=httpx.Limits(max_connections=None), trust_env=TRUST_ENV)
+        self._http = httpx.Client(transport=TimedTransport(network), trust_env=TRUST_ENV)
 
     def detect(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> Detections:
         """Detect objects."""
@@ -185,7 +187,10 @@ class AsyncClient(_Rules):
             await asyncio.sleep(step.seconds)
             return None
         try:
-            return await self._http.post(**_arguments(request, step))
+            async with asyncio.timeout(step.longest_s):
+                return await self._http.post(**_arguments(request, step))
+        except TimeoutError:
+            return httpx.ReadTimeout("")
         except httpx.RequestError as error:
             return error
 
@@ -203,5 +208,5 @@ def _arguments(request: PhotoRequest, step: Send) -> dict[str, Any]:
 def _json(answered: Answered) -> Any:
     try:
         return answered.response.json()
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotAnAnswer(f"{answered.edge} did not answer JSON", answered.edge) from error

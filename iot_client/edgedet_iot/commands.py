@@ -155,10 +155,18 @@ def stream_folder(
     out.print(stream_line(report), highlight=False, soft_wrap=True)
     out.print(stream_table(report))
     if json_file is not None:
-        json_file.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        _write_report(report, json_file)
     if not report.answered and UNREACHABLE in report.by_status:
         _complain(_how_to_start(_edges(edge)[0]))
     raise typer.Exit(0 if report.answered else 1)
+
+
+def _write_report(report: StreamReport, file: Path) -> None:
+    try:
+        file.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+    except OSError as error:
+        _complain(f"--json: {file} cannot be written ({error.strerror}); the table above is all there is")
+        raise typer.Exit(1) from error
 
 
 def _print_answer(photo: Path, answer: Detections | Classes) -> None:

@@ -5,7 +5,8 @@ Pure: the clock is passed in. One pool serves all requests of a client, from sev
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+
+import httpx
 
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 30.0
@@ -57,11 +58,17 @@ class EdgePool:
 
 
 def _checked(edge: str) -> str:
-    parts = urlsplit(edge)
-    try:
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable or parts.query or parts.fragment:
+    if not _is_usable(edge):
         raise ValueError(f"{edge!r} is not the URL of an edge, such as http://192.168.0.20:8080")
     return edge.rstrip("/")
+
+
+def _is_usable(edge: str) -> bool:
+    """Whether it can be asked at all: what httpx or the resolver would refuse is found out here, not photo by photo."""
+    try:
+        url = httpx.URL(edge)
+        url.host.encode("idna")
+    except (httpx.InvalidURL, ValueError):
+        return False
+    reachable = url.scheme in ("http", "https") and bool(url.host) and (url.port or 1) < 1 << 16
+    return reachable and not url.query and not url.fragment

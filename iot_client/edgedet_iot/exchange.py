@@ -30,20 +30,28 @@ from edgedet_iot.errors import (
 
 FIRST_BACKOFF_S = 0.1
 CONNECT_S = 1.0
+LONGEST_TRY_S = 600.0
+"""The longest deadline that an edge takes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send the photo to `edge` now; it must be answered within `remaining_s`."""
+    """Send the photo to `edge` now; it must be answered within `remaining_s`, and nothing is awaited any longer than
+    `longest_s`."""
 
     edge: str
     remaining_s: float
     grace_s: float
 
     @property
+    def longest_s(self) -> float:
+        """Of the whole try, from the first byte sent to the last one received."""
+        return self.remaining_s + self.grace_s
+
+    @property
     def timeout(self) -> httpx.Timeout:
-        """Longest waits of the try."""
-        return httpx.Timeout(self.remaining_s + self.grace_s, connect=min(CONNECT_S, self.remaining_s), pool=None)
+        """Longest waits of the try; those for sending and receiving begin anew with every part."""
+        return httpx.Timeout(self.longest_s, connect=min(CONNECT_S, self.remaining_s), pool=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +93,15 @@ def exchange(
     """
     retries_left = patience.retries
     not_before_s: dict[str, float] = {}
+    fault: IotFault = DeadlineMissed("the deadline was over before the photo was sent")
     while True:
         now = clock()
         if now >= patience.deadline_s:
-            raise DeadlineMissed("the deadline was over before the photo was sent")
+            raise fault
         edges = pool.take_order(now)
         fresh = [edge for edge in edges if edge not in not_before_s]
         edge = fresh[0] if fresh else min(edges, key=lambda one: not_before_s[one])
-        outcome = yield Send(edge, patience.deadline_s - now, patience.grace_s)
+        outcome = yield Send(edge, min(patience.deadline_s - now, LONGEST_TRY_S), patience.grace_s)
         assert outcome is not None
         now = clock()
         if isinstance(outcome, httpx.Response) and outcome.status_code == HTTPStatus.OK:
@@ -172,7 +181,7 @@ def _problem(response: httpx.Response) -> Problem:
     """The problem document; what is missing (a proxy between answers otherwise) comes from the status line."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     document = body if isinstance(body, dict) else {}
     phrase = response.reason_phrase or "no reason given"

@@ -6,6 +6,7 @@ Latency counts from the intended send time, so that a slow generator or a stalle
 
 import asyncio
 import itertools
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -32,8 +33,12 @@ def photos_in(folder: Path) -> list[Path]:
 
 def send_times_s(rate: float, arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
     """Seconds from the start of each send: `rate` a second, at equal gaps or as a Poisson process."""
-    if rate <= 0:
-        raise ValueError("rate must be above 0 photos a second")
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate must be above 0 photos a second, and finite, not {rate:g}")
+    return _send_times_s(rate, arrivals, rng)
+
+
+def _send_times_s(rate: float, arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
     at = 0.0
     for count in itertools.count():
         yield count / rate if arrivals == "regular" else at
@@ -73,6 +78,9 @@ async def stream(
     """
     if not photos:
         raise ValueError("no photos to send")
+    if seconds is not None and not seconds > 0:
+        raise ValueError(f"seconds must be above 0, not {seconds:g}")
+    times = send_times_s(rate, arrivals, random.Random(seed))
     stop = stop or asyncio.Event()
     tally = Tally(deadline_s)
     start = time.monotonic()
@@ -80,7 +88,6 @@ async def stream(
     async with client, asyncio.TaskGroup() as sends:
         reports = asyncio.create_task(_report_progress(tally, start, on_progress))
         ask = _asking(client, model, classify)
-        times = send_times_s(rate, arrivals, random.Random(seed))
         for at, photo in zip(times, itertools.cycle(photos), strict=False):
             if (seconds is not None and at >= seconds) or await _stopped(stop, start + at):
                 break
@@ -106,6 +113,8 @@ async def _send(ask: Ask, photo: Path, intended: float, deadline_s: float, tally
         answer = await ask(photo, deadline_s - late_s)
     except IotFault as fault:
         tally.failed(fault)
+    except OSError:  # a folder that a camera writes loses its oldest photos while it is streamed
+        tally.unreadable()
     else:
         tally.answered(answer, (time.monotonic() - intended) * 1000)
 

@@ -13,6 +13,7 @@ UNREACHABLE = "unreachable"
 NO_ANSWER = "no answer"
 NOT_AN_ANSWER = "not an answer"
 NOT_SENT = "not sent in time"
+NOT_READ = "not readable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class StreamReport:
     """How a stream went.
 
     `by_status` counts every offered photo once: by HTTP status, or as ``unreachable`` (no connection, or it broke),
-    ``no answer`` (silence past the deadline), ``not an answer`` or ``not sent in time`` (this machine was too slow).
+    ``no answer`` (silence past the deadline), ``not an answer``, ``not sent in time`` (this machine was too slow) or
+    ``not readable`` (the photo's file is gone, or cannot be opened).
     """
 
     seconds: float
@@ -67,7 +69,7 @@ class StreamReport:
 
 
 class Tally:
-    """Counts while a stream runs; every photo is told once, by `answered` or `failed`."""
+    """Counts while a stream runs; every photo is told once, by `answered`, `failed` or `unreadable`."""
 
     def __init__(self, deadline_s: float) -> None:
         self._deadline_ms = deadline_s * 1000
@@ -88,6 +90,10 @@ class Tally:
     def failed(self, fault: IotFault) -> None:
         """No answer came."""
         self.by_status[outcome_of(fault)] += 1
+
+    def unreadable(self) -> None:
+        """There was nothing to send."""
+        self.by_status[NOT_READ] += 1
 
     def report(self, seconds: float) -> StreamReport:
         """The books after `seconds`."""

@@ -1,5 +1,6 @@
-"""Answers and stream reports as tables for the terminal."""
+"""Answers and stream reports as tables for the terminal; brackets in labels and addresses are no markup."""
 
+from rich.markup import escape
 from rich.table import Table
 
 from edgedet_iot.answers import Classes, Detections
@@ -15,10 +16,10 @@ def answer_table(answer: Detections | Classes) -> Table:
         table.add_column("x1 y1 x2 y2", justify="right")
         for one in answer.detections:
             corners = (one.box.x1, one.box.y1, one.box.x2, one.box.y2)
-            table.add_row(one.label, f"{one.score:.3f}", " ".join(f"{value:.0f}" for value in corners))
+            table.add_row(escape(one.label), f"{one.score:.3f}", " ".join(f"{value:.0f}" for value in corners))
     else:
         for scored in answer.classes:
-            table.add_row(scored.label, f"{scored.score:.3f}")
+            table.add_row(escape(scored.label), f"{scored.score:.3f}")
     return table
 
 
@@ -46,7 +47,7 @@ def stream_table(report: StreamReport) -> Table:
     if len(report.by_edge) > 1:
         table.add_section()
         for edge, count in report.by_edge.items():
-            table.add_row(edge, str(count), _share(count, report.answered), "", "", "")
+            table.add_row(escape(edge), str(count), _share(count, report.answered), "", "", "")
     return table
 
 

@@ -97,7 +97,9 @@ def load_backend(name: str, **options: object) -> RegisteredBackend:
     try:
         factory: Any = installed[name].load()
     except ModuleNotFoundError as error:
-        raise GraphUnsupported(f"backend: {name!r} needs {error.name}: install edgedet[{name}]") from error
+        raise GraphUnsupported(
+            f"backend: {name!r} needs {error.name}; of ours, in a clone of EdgeDet: pip install '.[{name}]'"
+        ) from error
     accepted = signature(factory).parameters
     for option in options:
         if option not in accepted:

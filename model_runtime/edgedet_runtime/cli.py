@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.errors import PhotoRefused, RuntimeFault
 from edgedet_runtime.package import Package, load_package, scan_packages
+from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.repository_export import export_repository
 from edgedet_runtime.verification import verify_package
 
@@ -41,13 +43,13 @@ def verify(
     folder: Annotated[Path, typer.Argument(help="A package: models/NAME/VERSION.")],
     photos: Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")] = None,
 ) -> None:
-    """Check a package: hashes, segments, and that the numpy reference gives the same codes at every boundary.
+    """Check a package: hashes, tables, segments, and that the numpy reference gives the same codes at every boundary.
 
     Example: edgedet-models verify models/yolov3-tiny-coco/1 photo.jpg
     """
     try:
         package = load_package(folder)
-        compared = verify_package(package, [photo.read_bytes() for photo in photos or []])
+        compared = verify_package(package, [_photo_bytes(photo) for photo in photos or []])
     except (RuntimeFault, OSError) as error:
         err.print(f"{error}", style="red", highlight=False)
         raise typer.Exit(1) from error
@@ -77,14 +79,23 @@ def main() -> None:
     app()
 
 
+def _photo_bytes(file: Path) -> bytes:
+    data = file.read_bytes()
+    try:
+        decode_photo(data)
+    except PhotoRefused as refusal:
+        raise type(refusal)(f"{file}: {refusal}") from refusal
+    return data
+
+
 def _description(package: Package) -> str:
     manifest = package.manifest
     size_mb = sum(package.path(file).stat().st_size for file in manifest.files) / 1e6
-    figures = [f"\n  {m.name} {m.value:g}{m.unit}: {m.dataset}, n = {m.n}" for m in manifest.metrics]
+    figures = escape("".join(f"\n  {m.name} {m.value:g}{m.unit}: {m.dataset}, n = {m.n}" for m in manifest.metrics))
     return (
         f"[bold]{package.reference}[/bold]  {manifest.task}, {len(manifest.labels)} labels, {size_mb:.1f} MB, "
         f"{manifest.macs / 1e6:,.0f} million MACs, {manifest.segment_count} segments\n"
-        f"digest {package.digest}{''.join(figures)}"
+        f"digest {package.digest}{figures}"
     )
 
 
@@ -93,5 +104,5 @@ def _boundary_table(package: Package) -> Table:
     for boundary in package.manifest.boundaries:
         tensors = ", ".join(f"{t.name} {'×'.join(map(str, t.shape[1:]))}" for t in boundary.tensors)
         share = f"{boundary.head_macs / package.manifest.macs:.1%}"
-        table.add_row(str(boundary.k), tensors, f"{boundary.nbytes:,}", share)
+        table.add_row(str(boundary.k), escape(tensors), f"{boundary.nbytes:,}", share)
     return table

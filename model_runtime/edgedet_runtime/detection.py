@@ -60,7 +60,8 @@ class YoloDecoder:
             PackageRefused: the tables do not have the shape that the decoding needs.
         """
         try:
-            tables = np.load(path, allow_pickle=False)
+            with path.open("rb") as file:
+                tables = np.lib.format.read_array(file, allow_pickle=False)
         except (ValueError, EOFError) as error:
             raise PackageRefused(f"{path}: is no array file: {error}") from error
         if tables.shape != (len(decoding.heads), 4, 256) or tables.dtype != np.float32:

@@ -78,7 +78,7 @@ def write_package(folder: Path, manifest: Manifest, contents: Mapping[str, bytes
     folder.mkdir(parents=True)
     for name, content in contents.items():
         (folder / name).write_bytes(content)
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n")
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return load_package(folder)
 
 
@@ -88,10 +88,13 @@ def hash_files(contents: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
-    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others, a sidecar is none."""
+    """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others.
+
+    A sidecar is none, nor is what lies in a hidden folder, as one that is being built.
+    """
     packages: list[Package] = []
     refusals: list[Refusal] = []
-    for folder in sorted(models.glob("*/*/")):
+    for folder in sorted(models.glob("[!.]*/*/")):
         is_package = (folder / MANIFEST).exists()
         if not is_package and (not folder.name.isdecimal() or (folder / SIDECAR).exists()):
             continue
@@ -148,5 +151,6 @@ def _parse_manifest(folder: Path, text: bytes) -> Manifest:
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {MANIFEST}: {field}: {first['msg']}") from error
+        field = "".join(f"{part}." for part in first["loc"])[:-1]
+        reason = first["msg"].removeprefix("Value error, ")  # which names its field itself
+        raise PackageRefused(f"{folder}: {MANIFEST}: {f'{field}: ' if field else ''}{reason}") from error

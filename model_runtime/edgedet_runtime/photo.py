@@ -1,6 +1,9 @@
 """Photos: JPEG and PNG bytes to upright RGBA pixels, the header's limits checked before any pixel is decoded."""
 
 import io
+import re
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +19,12 @@ DEFAULT_MAX_MEGAPIXELS = 40.0
 _ORIENTATION_TAG = 0x0112
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
+_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+# Progressive photos have a dozen. Each goes over all pixels, and takes as few as 14 bytes: a megabyte of them would
+# keep a worker for an hour.
+_MOST_SCANS = 100
+# Markers that open a segment or end the image; not stuffed bytes, fill bytes, or the restarts inside a scan.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 # The decoders run inside worker threads that already fill the cores.
 cv2.setNumThreads(0)
@@ -65,7 +74,7 @@ def read_header(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> 
     """Read size and orientation and check the pixel limit; no pixel is decoded.
 
     Raises:
-        PhotoUndecodable: empty, or a header that cannot be read.
+        PhotoUndecodable: empty, a header that cannot be read, or a JPEG of very many scans.
         PhotoTypeUnsupported: neither JPEG nor PNG.
         PhotoTooLarge: more than `max_megapixels`.
     """
@@ -106,9 +115,21 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError as error:
         raise PhotoUndecodable(f"the JPEG's header cannot be read: {error}") from error
+    # Counted exactly only where it could be too many: the bytes may stand in thumbnails, or behind the image.
+    if data.count(_START_OF_SCAN) > _MOST_SCANS and (scans := _scan_count(data)) > _MOST_SCANS:
+        raise PhotoUndecodable(f"the JPEG has {scans} scans; at most {_MOST_SCANS} are decoded")
     # Parsing EXIF costs more than the rest of the header, and most photos of cameras in place have none.
-    orientation = _exif_orientation(data) if b"Exif\0" in data[:4096] else 1
+    orientation = _orientation(data, _jpeg_exif) if b"Exif\0" in data[:4096] else 1
     return PhotoHeader("jpeg", width, height, orientation, colorspace)
+
+
+def _scan_count(data: bytes) -> int:
+    """Scans before the end marker; a segment is passed over whole, whatever it holds."""
+    scans, position = 0, len(_START_OF_SCAN)
+    while (marker := _MARKER.search(data, position)) and marker[0] != _END_OF_IMAGE:
+        scans += marker[0] == _START_OF_SCAN
+        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+    return scans
 
 
 def _png_header(data: bytes) -> PhotoHeader:
@@ -117,14 +138,25 @@ def _png_header(data: bytes) -> PhotoHeader:
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if not width or not height:
         raise PhotoUndecodable("the PNG has no pixels")
-    return PhotoHeader("png", width, height, 1)
+    return PhotoHeader("png", width, height, _orientation(data, _png_exif) if b"eXIf" in data else 1)
 
 
-def _exif_orientation(data: bytes) -> int:
+def _jpeg_exif(data: bytes) -> Image.Exif:
+    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+        return image.getexif()
+
+
+def _png_exif(data: bytes) -> Image.Exif:
+    """Read from its chunk alone: Pillow would decode the pixels on its way there."""
+    exif = Image.Exif()
+    exif.load(_png_chunk(data, b"eXIf") or b"")
+    return exif
+
+
+def _orientation(data: bytes, read: Callable[[bytes], Image.Exif]) -> int:
     try:
-        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError):
+        orientation = read(data).get(_ORIENTATION_TAG, 1)
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, struct.error):
         return 1  # A broken EXIF block does not make the pixels wrong.
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
@@ -141,19 +173,20 @@ def _decode_jpeg(data: bytes, header: PhotoHeader) -> NDArray[np.uint8]:
 
 def _decode_png(data: bytes) -> NDArray[np.uint8]:
     # OpenCV fills in what a truncated PNG lacks; the end chunk tells.
-    if not _reaches_end_chunk(data):
+    if _png_chunk(data, b"IEND") is None:
         raise PhotoUndecodable("the PNG is truncated: it has no end chunk")
     return _decode_by_opencv(data)
 
 
-def _reaches_end_chunk(data: bytes) -> bool:
-    """Walk a PNG's chunks: length in four bytes, type in four, content, checksum in four."""
+def _png_chunk(data: bytes, kind: bytes) -> bytes | None:
+    """The first chunk of a kind: length in four bytes, kind in four, content, checksum in four."""
     position = len(_PNG_MAGIC)
     while position + 12 <= len(data):
-        if data[position + 4 : position + 8] == b"IEND":
-            return True
-        position += 12 + int.from_bytes(data[position : position + 4], "big")
-    return False
+        length = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == kind:
+            return data[position + 8 : position + 8 + length]
+        position += 12 + length
+    return None
 
 
 def _decode_by_opencv(data: bytes) -> NDArray[np.uint8]:

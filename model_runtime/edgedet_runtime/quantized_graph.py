@@ -8,7 +8,7 @@ fewer codes.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -17,8 +17,10 @@ from onnx import numpy_helper
 
 from edgedet_runtime.errors import GraphUnsupported
 
+Integer = TypeVar("Integer", np.int8, np.int32)
 WITH_WEIGHTS = frozenset({"Conv", "Gemm"})
 BETWEEN_CODES = frozenset({"Min", "Reshape", "Transpose"})
+_PLAIN_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 _KEEPING_CODES = BETWEEN_CODES | {"Flatten", "MaxPool", "Resize"}
 LARGEST_CODE = 255
 SUPPORTED = WITH_WEIGHTS | BETWEEN_CODES | {
@@ -150,6 +152,8 @@ class _Reader:
 
     def _computed(self, node: onnx.NodeProto) -> Layer:
         attributes = _attributes(node)
+        if attributes.get("auto_pad", "NOTSET") != "NOTSET" or attributes.get("ceil_mode", 0):
+            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): needs its pads in numbers, and no ceil_mode")
         weights = None
         names = list(node.input)
         if node.op_type in WITH_WEIGHTS:
@@ -211,20 +215,32 @@ class _Reader:
         return self._codes(users[0], self._held(users[0].output[0], most)), relu
 
     def _weights(self, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> Weights:
-        codes, scales = self._dequantized_constant(node, node.input[1])
+        codes, scales = self._dequantized_constant(node, node.input[1], np.int8)
         if node.op_type == "Gemm" and not attributes.get("transB", 0):
             raise GraphUnsupported(f"node {node.name!r} (Gemm): weights must be [out, in] with transB = 1")
+        if any(attributes.get(name, plain) != plain for name, plain in _PLAIN_GEMM.items()):
+            raise GraphUnsupported(f"node {node.name!r} (Gemm): alpha and beta must be 1, transA 0")
+        bias = np.zeros(len(codes), np.int32)
         if len(node.input) > 2:
-            bias = self._dequantized_constant(node, node.input[2])[0].astype(np.int32)
-        else:
-            bias = np.zeros(len(codes), np.int32)
-        return Weights(codes.astype(np.int8), np.broadcast_to(scales, len(codes)).astype(np.float32), bias)
+            bias, bias_scales = self._dequantized_constant(node, node.input[2], np.int32)
+            source = self._operand(node, node.input[0])
+            if source.scale is None or not np.allclose(bias_scales, source.scale * scales, rtol=1e-5, atol=0):
+                raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its bias needs the scale input · weights")
+        return Weights(codes, np.broadcast_to(scales, len(codes)).astype(np.float32), bias)
 
-    def _dequantized_constant(self, node: onnx.NodeProto, name: str) -> tuple[NDArray[Any], NDArray[np.float32]]:
+    def _dequantized_constant(
+        self, node: onnx.NodeProto, name: str, kind: type[Integer]
+    ) -> tuple[NDArray[Integer], NDArray[np.float32]]:
         producer = self.producers.get(name)
         if producer is None or producer.op_type != "DequantizeLinear":
             raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): constant {name!r} is not quantized")
-        return self._constant(producer.input[0]), self._constant(producer.input[1])
+        codes, scales, *zero_point = (self._constant(given) for given in producer.input)
+        fitting = codes.astype(kind)
+        if any(np.any(zero) for zero in zero_point) or not np.array_equal(fitting, codes):
+            raise GraphUnsupported(
+                f"node {node.name!r} ({node.op_type}): constant {name!r} must be {np.dtype(kind)} with zero point 0"
+            )
+        return fitting, scales
 
     def _constant(self, name: str) -> NDArray[Any]:
         """A constant, also one stored in 4 bits behind a Cast."""

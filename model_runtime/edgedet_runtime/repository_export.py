@@ -17,9 +17,11 @@ def export_repository(package: Package, target: Path) -> list[str]:
     """Write ``<name>-tail-<k>/{config.pbtxt, <version>/model.onnx}`` for every boundary; the names written.
 
     Raises:
-        PackageRefused: a model of that name is there already.
+        PackageRefused: a model of that name is there already, or the package has no boundary.
     """
     manifest = package.manifest
+    if not manifest.boundaries:
+        raise PackageRefused(f"{package.folder}: has no boundary, so there is no tail; serve its model.onnx as it is")
     model = load_network(package.path("model.onnx"))
     names = []
     for boundary in manifest.boundaries:
@@ -31,7 +33,7 @@ def export_repository(package: Package, target: Path) -> list[str]:
         folder.mkdir(parents=True)
         whole, inputs = _answering_all(tail, manifest.outputs)
         onnx.save(whole, folder / "model.onnx")
-        (target / name / "config.pbtxt").write_text(_config(name, inputs, manifest.outputs))
+        (target / name / "config.pbtxt").write_text(_config(name, inputs, manifest.outputs), encoding="utf-8")
         names.append(name)
     return names
 
@@ -40,15 +42,16 @@ def _answering_all(tail: Segment, outputs: tuple[TensorSpec, ...]) -> tuple[onnx
     """The tail with every output of the network, and its inputs: an output that was made before goes through."""
     model = onnx.ModelProto()
     model.CopyFrom(tail.model)
-    made = {value.name: value for value in model.graph.output}
-    through = tuple(spec for spec in outputs if spec.name not in made)
-    given = {
-        spec.name: onnx.helper.make_tensor_value_info(spec.name, _ELEMENT[spec.dtype], spec.shape) for spec in through
-    }
+    through = tuple(spec for spec in outputs if spec not in tail.outputs)
+    more = tuple(spec for spec in through if spec not in tail.inputs)
+    model.graph.input.extend(map(_value, more))
     del model.graph.output[:]
-    model.graph.input.extend(given.values())
-    model.graph.output.extend((made | given)[spec.name] for spec in outputs)
-    return model, (*tail.inputs, *(spec for spec in through if spec not in tail.inputs))
+    model.graph.output.extend(map(_value, outputs))
+    return model, (*tail.inputs, *more)
+
+
+def _value(spec: TensorSpec) -> onnx.ValueInfoProto:
+    return onnx.helper.make_tensor_value_info(spec.name, _ELEMENT[spec.dtype], spec.shape)
 
 
 def _config(name: str, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> str:

@@ -1,9 +1,10 @@
-"""Is a package what it says: every live tensor equal between ONNX Runtime and the numpy reference."""
+"""Is a package what it says: readable tables, every live tensor equal between ONNX Runtime and the numpy reference."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgedet_runtime.backends.reference import ReferenceBackend
 from edgedet_runtime.chain import Chain, prepare_chain
@@ -18,7 +19,9 @@ def verify_package(package: Package, photos: Sequence[bytes]) -> int:
 
     Raises:
         TensorMismatch: naming the boundary and tensor whose codes differ.
+        RuntimeFault: the package cannot be prepared, or a photo cannot be taken.
     """
+    Finisher.load(package)
     fast = prepare_chain(package, OnnxRuntimeBackend())
     slow = prepare_chain(package, ReferenceBackend())
     return sum(_compare(fast, slow, decode_photo(photo)) for photo in photos) or _compare(fast, slow, _noise())

@@ -85,6 +85,7 @@ def test_up_prints_addresses_and_leaves_a_running_cluster_as_it_is(folder, edges
 
 def test_up_replaces_a_cluster_that_lost_a_member(folder, edges):
     before = members(folder)
+    (folder / "before.json").hardlink_to(folder / "cluster.json")
     os.kill(int(str(before["edge-2"]["pid"])), signal.SIGKILL)
     deadline = time.monotonic() + PATIENCE_S
     while runs(before["edge-2"]["pid"]):
@@ -94,6 +95,8 @@ def test_up_replaces_a_cluster_that_lost_a_member(folder, edges):
     after = members(folder)
     assert all(runs(member["pid"]) for member in after.values())
     assert not any(runs(member["pid"]) for member in before.values())
+    # The file was replaced, never written over: cut off in the middle it would tell of no member at all.
+    assert json.loads((folder / "before.json").read_text()) == list(before.values())
 
 
 def test_down_leaves_nothing_and_may_be_repeated(folder):

@@ -63,6 +63,16 @@ def test_the_demo_writes_annotated_photos(finished, sample_photos):
     assert all(path.read_bytes().startswith(b"\xff\xd8\xff") for path in written)
 
 
+def test_an_output_folder_that_cannot_be_made_is_told_before_anything_is_started(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    options = command("--output", tmp_path / "file" / "below")
+    done = subprocess.run(options, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "The demo failed: [Errno 20] Not a directory" in done.stdout
+    assert "edge at" not in done.stdout
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demo_stops_what_it_started_when_it_is_interrupted(number, tmp_path):
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}

@@ -7,6 +7,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIDE = 6
+HEADS = ("first", "second")
 _LEVELS = {8: 64, 4: 7}
 """The largest weight code by bits."""
 
@@ -55,6 +56,14 @@ def four_bit_network() -> onnx.ModelProto:
     body = net.conv("body", pooled, 8, 8, relu=True)
     mean = net.plain("Flatten", "flat", net.plain("GlobalAveragePool", "mean", body, scale=1 / 64), axis=1)
     return net.logits(net.linear("hidden", mean, 8, 12, scale=1 / 32), inputs=12, classes=10)
+
+
+def two_headed_network() -> onnx.ModelProto:
+    """uint8 [1, 16, 16, 4] → conv → `first`, which is read again → conv → `second`; both uint8 [1, 16, 16, 8]."""
+    net = _Writer(np.random.default_rng(7))
+    net.head("first", net.conv("stem", net.image(16), 4, 8, relu=True))
+    net.head("second", net.conv("body", net.entered("first"), 8, 8))
+    return net.model([helper.make_tensor_value_info(name, TensorProto.UINT8, (1, 16, 16, 8)) for name in HEADS])
 
 
 class _Writer:
@@ -127,11 +136,24 @@ class _Writer:
         value = self._node("Resize", name, [self._read(name, source), "", scales], **about)
         return self._quantized(name, value, *self.codes[source])
 
+    def head(self, name: str, source: str) -> None:
+        """An output of the network, NHWC."""
+        self.nodes.append(helper.make_node("Transpose", [source], [name], f"{name}_leave", perm=[0, 2, 3, 1]))
+        self.codes[name] = self.codes[source]
+
+    def entered(self, name: str) -> str:
+        """A head that is read again, NCHW."""
+        self.nodes.append(helper.make_node("Transpose", [name], [f"{name}_nchw"], f"{name}_enter", perm=[0, 3, 1, 2]))
+        self.codes[f"{name}_nchw"] = self.codes[name]
+        return f"{name}_nchw"
+
     def logits(self, source: str, inputs: int, classes: int) -> onnx.ModelProto:
         weights = self._weights("logits", (classes, inputs), source)
         node = helper.make_node("Gemm", [self._read("logits", source), *weights], ["logits"], "logits", transB=1)
         self.nodes.append(node)
-        outputs = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, classes))]
+        return self.model([helper.make_tensor_value_info("logits", TensorProto.FLOAT, (1, classes))])
+
+    def model(self, outputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
         graph = helper.make_graph(self.nodes, "network", self.inputs, outputs, list(self.constants.values()))
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 

@@ -57,7 +57,10 @@ class ReferenceRunner:
 def compute_layer(layer: Layer, tensors: list[Tensor]) -> Tensor:
     """The layer's output for its inputs, in the layer's order."""
     made = _RULES[layer.op](layer, tensors)
-    return made if layer.output.is_float else np.minimum(made, np.uint8(layer.output.most))
+    if layer.output.is_float:
+        return made
+    lowest = layer.output.zero_point if layer.relu else 0
+    return np.clip(made, np.uint8(lowest), np.uint8(layer.output.most))
 
 
 def sliding_windows(tensor: NDArray[np.float64], layer: Layer) -> NDArray[np.float64]:
@@ -152,8 +155,7 @@ def _add(layer: Layer, tensors: list[Tensor]) -> Tensor:
     a, b = (tensor.astype(np.float64) for tensor in tensors)
     inner = (b * np.float64(ratio_b) + np.float64(constant)).astype(np.float32)
     value = (a * np.float64(ratio_a) + inner).astype(np.float32)
-    lowest = layer.output.zero_point if layer.relu else 0
-    return np.clip(np.rint(value), lowest, 255).astype(np.uint8)
+    return np.clip(np.rint(value), 0, 255).astype(np.uint8)
 
 
 def _concat(layer: Layer, tensors: list[Tensor]) -> Tensor:

@@ -110,6 +110,12 @@ def test_a_stream_that_nobody_answers_exits_1(nobody, sample_photos):
     assert "unreachable" in done.stdout
 
 
+def test_an_infinite_rate_is_refused_in_words(nobody, sample_photos):
+    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", "inf")
+    assert done.returncode == 2
+    assert "rate must be above 0 photos a second, and finite, not inf" in words_of(done.stderr)
+
+
 def test_stream_takes_the_model_and_classifies(edge, sample_photos, tmp_path):
     file = tmp_path / "report.json"
     options = ("--rate", 5, "--seconds", 1, "--arrivals", "regular", "--deadline-ms", 10_000, "--json", file)
@@ -163,6 +169,16 @@ def test_a_full_disk_is_told_with_the_file_and_what_to_do(edge, sample_photos, t
     assert done.returncode == 1
     assert f"answered, but {target} cannot be written (No space left on device)" in done.stderr
     assert "give --save another folder" in done.stderr
+
+
+def test_a_report_that_finds_the_disk_full_is_told_in_words(nobody, sample_photos, tmp_path):
+    file = tmp_path / "report.json"
+    file.symlink_to("/dev/full")
+    done = iot("stream", sample_photos[0].parent, "--edge", nobody, "--rate", 20, "--seconds", 0.2, "--json", file)
+    assert done.returncode == 1
+    assert f"--json: {file} cannot be written (No space left on device)" in done.stderr
+    assert "offered" in done.stdout
+    assert "Traceback" not in done.stderr
 
 
 def test_nothing_found_is_said_without_a_table(edge, sample_photos):

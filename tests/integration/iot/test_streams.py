@@ -83,6 +83,13 @@ def test_a_dead_edge_is_told_as_unreachable(nobody, sample_photos):
     assert report.by_placement == {}
 
 
+def test_a_photo_that_is_gone_does_not_end_the_stream(nobody, sample_photos, tmp_path):
+    photos = [sample_photos[0], tmp_path / "gone.jpg"]
+    report = run(nobody, photos, rate=50, seconds=0.2, arrivals="regular")
+    assert report.by_status == {"not readable": 5, "unreachable": 5}
+    assert report.lost == 5
+
+
 def test_a_stream_fails_over(edge, nobody, sample_photos):
     report = run([nobody, edge.url], sample_photos, rate=5, seconds=1, arrivals="regular", deadline_s=10)
     assert report.by_edge == {edge.url: 5}

@@ -1,5 +1,6 @@
 """``edgedet-models list | verify | export-repository``, run as a user runs them."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -53,6 +54,25 @@ def test_verify_names_what_is_wrong(package: Package, tmp_path: Path):
     assert done.returncode == 1
     assert "model.onnx has sha256" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_verify_names_the_photo_that_it_cannot_take(package: Package, tmp_path: Path, sample_photos: list[Path]):
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("no photo")
+    done = edgedet_models("verify", package.folder, sample_photos[0], bad)
+    assert done.returncode == 1
+    assert f"{bad}: the photo is neither JPEG nor PNG" in done.stderr
+
+
+def test_list_prints_what_a_manifest_says_as_it_stands(package: Package, tmp_path: Path):
+    folder = tmp_path / package.manifest.name / str(package.manifest.version)
+    shutil.copytree(package.folder, folder)
+    content = json.loads((folder / "manifest.json").read_text())
+    content["metrics"] = [{"name": "m", "value": 1, "dataset": "[red] set [/b]", "n": 1, "command": "c"}]
+    (folder / "manifest.json").write_text(json.dumps(content))
+    done = edgedet_models("list", "--models", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "[red] set [/b], n = 1" in done.stdout
 
 
 def test_exported_tails_give_the_chains_outputs(package: Package, tmp_path: Path, sample_photos: list[Path]):

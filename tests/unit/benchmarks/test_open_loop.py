@@ -1,13 +1,15 @@
-"""The lean load generator against small servers of our own."""
+"""Load generators against small servers of our own."""
 
 import http.server
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
+from benchmarks.http_overhead import loading
 from benchmarks.open_loop import generate, poisson_times
 
 
@@ -66,6 +68,12 @@ def test_every_photo_is_sent_and_counted_by_its_status() -> None:
     assert result.good == pytest.approx(result.sent / 2, abs=1)
 
 
+def test_the_time_elapsed_reaches_from_the_warm_up_to_the_last_answer() -> None:
+    with serving([200], pause_s=0.3) as (url, _):
+        result = generate(url, [b"photo"], rate=100.0, seconds=0.1, warm_up=0.1, seed=0, deadline_ms=5000.0)
+    assert result.elapsed_s > poisson_times(100.0, 0.2, seed=0)[-1] + 0.3
+
+
 def test_the_warm_up_does_not_count() -> None:
     with serving([200]) as (url, bodies):
         result = generate(url, [b"photo"], rate=100.0, seconds=0.5, warm_up=0.5, seed=0, deadline_ms=5000.0)
@@ -84,3 +92,12 @@ def test_a_broken_connection_is_a_lost_photo() -> None:
     with serving([0]) as (url, _):
         result = generate(url, [b"photo"], rate=20.0, seconds=0.5, warm_up=0.0, seed=0, deadline_ms=500.0)
     assert result.statuses == {"0": result.sent}
+
+
+def test_a_load_that_was_none_is_told() -> None:
+    with (
+        serving([503]) as (url, _),
+        pytest.raises(RuntimeError, match="the edge answered 503"),
+        loading(urlsplit(url).netloc),
+    ):
+        pass

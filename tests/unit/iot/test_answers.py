@@ -62,6 +62,7 @@ def test_a_missing_field_is_named(field):
         (("route", "placement"), "moon"),
         (("route", "boundary"), "one"),
         (("model", "version"), None),
+        (("model", "version"), float("inf")),
         (("detections",), 3),
         (("detections", 0, "box"), [1, 2, 3, 4]),
     ],

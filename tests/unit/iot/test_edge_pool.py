@@ -1,6 +1,10 @@
 import pytest
 from edgedet_iot.edge_pool import FIRST_REST_S, LONGEST_REST_S, EdgePool
 
+URLS = [
+    "a:1", "ftp://a", "http://", "http://a:port", "http://a:70000", "http://a/?x=1", "", "http://[::1", "http://a:1\n",
+    "http://a..b:1", f"http://{'a' * 64}:1", "http://xn--:1",
+]  # fmt: skip
 A, B, C = "http://a:1", "http://b:1", "http://c:1"
 
 
@@ -60,7 +64,7 @@ def test_an_edge_given_twice_is_one_edge():
     assert EdgePool([A, B, A + "/"]).edges == (A, B)
 
 
-@pytest.mark.parametrize("url", ["a:1", "ftp://a", "http://", "http://a:port", "http://a/?x=1", ""])
+@pytest.mark.parametrize("url", URLS)
 def test_what_is_no_url_of_an_edge_is_refused(url):
     with pytest.raises(ValueError, match="is not the URL of an edge"):
         EdgePool([url])

@@ -1,5 +1,6 @@
 """The rules of a request, driven by hand: outcomes are told, the clock is ours."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ class Play:
     pool: EdgePool = field(default_factory=lambda: EdgePool([A, B]))
     jitter: Callable[[], float] = lambda: 0.0
     now_s: float = 100.0
+    oversleep_s: float = 0.0
     asked: list[str] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
@@ -46,7 +48,7 @@ class Play:
     def _take(self, step: Send | Wait) -> Outcome | None:
         if isinstance(step, Wait):
             self.waits.append(step.seconds)
-            self.now_s += step.seconds
+            self.now_s += step.seconds + self.oversleep_s
             return None
         self.sends.append(step)
         self.asked.append(step.edge)
@@ -115,6 +117,21 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for():
     with pytest.raises(Overloaded):
         play.run(retries=5, deadline_s=10)
     assert play.waits == []
+
+
+def test_a_wait_that_took_too_long_ends_with_what_the_edge_said():
+    play = Play({A: [answer(429, **{"Retry-After": "9"})]}, pool=EdgePool([A]), oversleep_s=1.0)
+    with pytest.raises(Overloaded):
+        play.run(retries=5, deadline_s=9.5)
+    assert play.waits == [pytest.approx(9)]
+    assert play.asked == [A]
+
+
+def test_without_a_deadline_every_try_has_the_longest_that_an_edge_takes():
+    play = Play({A: [answer(500), answer(200)], B: [REFUSED]})
+    play.run(deadline_s=math.inf)
+    assert [send.remaining_s for send in play.sends] == [600] * 3
+    assert play.sends[0].timeout.read == pytest.approx(600.5)
 
 
 def test_every_try_tells_the_time_that_is_left():

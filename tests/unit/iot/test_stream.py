@@ -1,9 +1,12 @@
+import asyncio
 import itertools
+import math
 import random
+from pathlib import Path
 from statistics import mean, pstdev
 
 import pytest
-from edgedet_iot import photos_in
+from edgedet_iot import photos_in, stream
 from edgedet_iot.stream import send_times_s
 
 
@@ -25,10 +28,16 @@ def test_a_seed_makes_the_arrivals_repeatable():
     assert one == two
 
 
-@pytest.mark.parametrize("rate", [0, -1])
-def test_a_rate_must_be_above_zero(rate):
+@pytest.mark.parametrize("rate", [0, -1, math.inf, math.nan])
+def test_a_rate_must_be_above_zero_and_finite(rate):
     with pytest.raises(ValueError, match="rate"):
-        next(send_times_s(rate, "regular", random.Random(1)))
+        asyncio.run(stream("http://a:1", [Path("a.jpg")], rate=rate, seconds=1))
+
+
+@pytest.mark.parametrize("seconds", [0, math.nan])
+def test_a_length_must_be_above_zero(seconds):
+    with pytest.raises(ValueError, match="seconds"):
+        asyncio.run(stream("http://a:1", [Path("a.jpg")], rate=1, seconds=seconds))
 
 
 def test_photos_are_the_jpeg_and_png_files_of_a_folder_by_name(tmp_path):

@@ -146,7 +146,9 @@ def test_tables_of_another_form_are_refused(package: Package, tmp_path):
     (tmp_path / "junk.npy").write_bytes(b"junk")
     np.save(tmp_path / "short.npy", np.zeros((1, 4, 256), np.float32))
     np.save(tmp_path / "double.npy", np.zeros((2, 4, 256)))
-    for name in ("junk.npy", "short.npy", "double.npy"):
+    np.savez(tmp_path / "archive.npy.npz", np.zeros((2, 4, 256), np.float32))
+    (tmp_path / "junk.zip").write_bytes(b"PK\x03\x04 junk")
+    for name in ("junk.npy", "short.npy", "double.npy", "archive.npy.npz", "junk.zip"):
         with pytest.raises(PackageRefused):
             YoloDecoder.load(decoding, tmp_path / name, 80)
 

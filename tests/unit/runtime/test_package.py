@@ -1,7 +1,10 @@
 """Packages on disk: what is broken is refused with its reason, the others still load."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.errors import GraphUnsupported, PackageRefused, UnknownModel
 from edgedet_runtime.manifest import Manifest
 from edgedet_runtime.package import find_package, hash_files, load_package, scan_packages, write_package
+from edgedet_runtime.verification import verify_package
 
 
 @pytest.fixture
@@ -43,9 +47,11 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "not JSON: maximum recursion": lambda f: (f / "manifest.json").write_text("[" * 100_000),
     "schema_version is None": lambda f: (f / "manifest.json").write_text("[]"),
     "schema_version is 2; this version of edgedet reads 1": lambda f: rewrite(f, lambda c: c.update(schema_version=2)),
-    "files: paths must stay inside": lambda f: rewrite(f, lambda c: c["files"].update({"a/../../b": "0" * 64})),
+    "manifest.json: files: paths must stay inside": lambda f: rewrite(
+        f, lambda c: c["files"].update({"a/../../b": "0" * 64})
+    ),
     "cannot read": lambda f: rewrite(f, lambda c: c["files"].update({"a\0b": "0" * 64})),
-    "labels: Field required": lambda f: rewrite(f, lambda c: c.pop("labels")),
+    "manifest.json: labels: Field required": lambda f: rewrite(f, lambda c: c.pop("labels")),
     "rename the folder": lambda f: rewrite(f, lambda c: c.update(version=7)),
 }
 
@@ -71,6 +77,7 @@ def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
     sidecar = models_copy / "yolov3-tiny-coco-nvm-ideal" / "1"
     sidecar.mkdir(parents=True)
     (sidecar / "nvm.json").write_text("{}")
+    shutil.copytree(models_copy / "yolov3-tiny-coco" / "1", models_copy / ".build-x7" / "measured")
     packages, refusals = scan_packages(models_copy)
     assert (len(packages), refusals) == (1, [])
     assert scan_packages(models_copy / "nowhere") == ([], [])
@@ -93,6 +100,12 @@ def test_tables_that_are_no_array_are_refused_when_loaded(models_copy: Path):
     package = load_package(replaced(models_copy, "decoding.npy", b"junk"))
     with pytest.raises(PackageRefused, match="no array file"):
         Finisher.load(package)
+
+
+def test_tables_that_are_no_array_do_not_pass_verification(models_copy: Path):
+    package = load_package(replaced(models_copy, "decoding.npy", b"junk"))
+    with pytest.raises(PackageRefused, match="no array file"):
+        verify_package(package, [])
 
 
 def test_a_boundary_that_the_graph_does_not_have_is_refused_when_prepared(models_copy: Path):
@@ -118,6 +131,21 @@ def test_a_written_package_loads_and_is_not_overwritten(models: Path, tmp_path: 
         write_package(tmp_path / "m" / "1", source.manifest, contents)
     with pytest.raises(PackageRefused, match="not those to write"):
         write_package(tmp_path / "m" / "2", source.manifest, {**contents, "more": b""})
+
+
+def test_labels_of_any_language_are_written_whatever_the_machines_encoding(models: Path, tmp_path: Path):
+    code = r"""
+import sys
+from pathlib import Path
+from edgedet_runtime.package import load_package, write_package
+source = load_package(Path(sys.argv[1]))
+manifest = source.manifest.model_copy(update={"labels": ("Stra\u00dfenbahn \u96fb\u8eca", *source.manifest.labels[1:])})
+contents = {name: source.path(name).read_bytes() for name in manifest.files}
+assert write_package(Path(sys.argv[2]), manifest, contents).manifest == manifest
+"""
+    folders = (models / "resnet20-cifar10" / "1", tmp_path / "1")
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, *map(str, folders)], check=True, env=environment)
 
 
 def test_a_model_is_found_by_name_version_or_task(models: Path, tmp_path: Path):

@@ -33,6 +33,7 @@ def png_chunk(kind: bytes, content: bytes) -> bytes:
 
 
 SAMPLE = encoded(picture(), quality=90)
+SAMPLE_75 = encoded(picture())
 SAMPLE_PNG = encoded(picture(), "PNG")
 
 
@@ -42,11 +43,12 @@ def test_a_jpeg_has_the_pixels_that_pillow_decodes():
     assert (pixels[:, :, 3] == 255).all()
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_exif_orientation_is_applied_once(orientation: int):
+def test_an_exif_orientation_is_applied_once(orientation: int, kind: str):
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    data = encoded(picture(), quality=90, exif=exif)
+    data = encoded(picture(), kind, quality=90, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     photo = decode_photo(data)
     assert np.array_equal(photo.pixels[:, :, :3], np.asarray(upright))
@@ -60,6 +62,12 @@ def test_a_broken_exif_block_leaves_the_pixels_as_they_are():
     start = data.index(b"Exif\0") + 6
     data[start : start + 16] = b"\xff" * 16
     assert decode_photo(bytes(data)).width == 60
+
+
+@pytest.mark.parametrize("content", [b"", b"MM", b"MM\0*\0\0\0\x08", b"II*\0\xff\xff\xff\xff", bytes(40)])
+def test_a_broken_exif_chunk_leaves_the_pixels_as_they_are(content: bytes):
+    end = SAMPLE_PNG.index(b"IDAT") - 4
+    assert decode_photo(SAMPLE_PNG[:end] + png_chunk(b"eXIf", content) + SAMPLE_PNG[end:]).width == 60
 
 
 @pytest.mark.parametrize("extra", [{"progressive": True}, {"subsampling": 0}, {"subsampling": 2}, {"quality": 5}])
@@ -162,6 +170,18 @@ def test_a_jpeg_that_announces_billions_of_pixels_is_refused_by_its_header():
     data[frame + 5 : frame + 9] = struct.pack(">HH", 65_500, 65_500)
     with pytest.raises(PhotoTooLarge):
         decode_photo(bytes(data))
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_by_its_header():
+    data = encoded(picture(), progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(PhotoUndecodable, match="the JPEG has 110 scans; at most 100"):
+        read_header(data[:-2] + last_scan * 100 + data[-2:])
+
+
+def test_scans_in_a_segment_or_behind_the_image_do_not_count():
+    data = encoded(picture(), comment=b"\xff\xda" * 1000) + b"\xff\xda" * 1000
+    assert np.array_equal(decode_photo(data).pixels, decode_photo(SAMPLE_75).pixels)
 
 
 def test_the_pixel_limit_is_a_choice():

@@ -1,5 +1,7 @@
 """The profile: measured once, then followed."""
 
+import sys
+
 import pytest
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backend import load_backend
@@ -47,6 +49,13 @@ def test_made_up_tensors_are_those_of_the_boundary(chain: Chain):
 def test_an_unknown_backend_names_those_that_are_installed():
     with pytest.raises(GraphUnsupported, match="nvm, onnxruntime, reference"):
         load_backend("abacus")
+
+
+def test_a_backend_whose_library_is_missing_names_it_and_the_extra(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "edgedet_nvm.registered_backend", None)
+    told = r"'nvm' needs edgedet_nvm.registered_backend; of ours, in a clone of EdgeDet: pip install '\.\[nvm\]'"
+    with pytest.raises(GraphUnsupported, match=told):
+        load_backend("nvm")
 
 
 def test_an_option_that_a_backend_does_not_have_is_refused_with_those_that_it_has():

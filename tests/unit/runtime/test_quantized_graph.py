@@ -70,6 +70,18 @@ def drop_constant(model: onnx.ModelProto) -> None:
     model.graph.initializer.remove(constant_of(model, "stem_scale"))
 
 
+def constant_changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
+    def damage(model: onnx.ModelProto) -> None:
+        tensor = constant_of(model, name)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(change(onnx.numpy_helper.to_array(tensor)), name))
+
+    return damage
+
+
+def attribute_added(node: str, **attribute: object) -> Callable[[onnx.ModelProto], None]:
+    return lambda model: node_of(model, node).attribute.extend([helper.make_attribute(*attribute.popitem())])
+
+
 BROKEN: dict[str, Callable[[onnx.ModelProto], None]] = {
     "operator Softplus is not read": rename_operator,
     "its output is not quantized": skip_dequantization,
@@ -78,6 +90,13 @@ BROKEN: dict[str, Callable[[onnx.ModelProto], None]] = {
     "only nearest, asymmetric, floor": use_cubic_resize,
     "told in numbers": free_batch,
     "shapes cannot be told": drop_constant,
+    "'stem_weight' must be int8 with zero point 0": constant_changed("stem_weight_zero_point", lambda zero: zero + 3),
+    "'inner_weight' must be int8": constant_changed("inner_weight_codes", lambda codes: codes.astype(np.uint8)),
+    "'stem_bias' must be int32 with": constant_changed("stem_bias_zero_point", lambda zero: zero + 3),
+    r"node 'stem' \(Conv\): its bias needs the scale": constant_changed("stem_bias_scale", lambda scale: scale * 3),
+    "alpha and beta must be 1": attribute_added("logits", alpha=2.0),
+    r"node 'pooled' \(MaxPool\): needs its pads": attribute_added("pooled", ceil_mode=1),
+    r"node 'stem' \(Conv\): needs its pads": attribute_added("stem", auto_pad="SAME_UPPER"),
 }
 
 

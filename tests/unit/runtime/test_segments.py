@@ -66,6 +66,15 @@ def test_every_cut_gives_the_fused_networks_values(
     assert np.array_equal(run_chain(residual_network, [boundary], image, backend), fused)
 
 
+def test_a_relu_ends_on_whatever_zero_point_its_output_has(residual_network: onnx.ModelProto, image: np.ndarray):
+    network = copy.deepcopy(residual_network)
+    for tensor in network.graph.initializer:
+        if tensor.name in {"stem_zero_point", "last_zero_point"}:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.array(60, np.uint8), tensor.name))
+    found, expected = (run_chain(network, [], image, backend) for backend in (ReferenceBackend(), OnnxRuntimeBackend()))
+    assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize("backend", [OnnxRuntimeBackend(), ReferenceBackend()], ids=lambda backend: backend.name)
 def test_a_chain_of_all_cuts_gives_the_fused_networks_values(
     residual_network: onnx.ModelProto, backend: Backend, image: np.ndarray, fused: np.ndarray
