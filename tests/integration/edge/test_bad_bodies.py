@@ -49,7 +49,7 @@ def test_a_client_that_asks_before_it_sends_a_huge_body_need_not_send_it(edge: R
 
 def test_photos_that_are_sent_at_once_share_a_bounded_memory(log_folder: Path, photo: bytes) -> None:
     settings = log_folder / "small.toml"
-    settings.write_text("max_held_mb = 0.5\n")
+    settings.write_text("max_body_mb = 0.5\nmax_held_mb = 0.5\n")
     with (
         stopping(start_edge(log_folder, "--config", str(settings), name="small")) as (small,),
         client_of(small) as client,
