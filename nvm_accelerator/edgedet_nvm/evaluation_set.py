@@ -14,6 +14,7 @@ from edgedet_evaluation.errors import DataMismatch, DataMissing
 from edgedet_evaluation.intervals import (
     Estimate,
     bootstrap_interval,
+    bootstrap_share,
     bootstrap_weights,
     paired_difference,
     proportion,
@@ -115,8 +116,8 @@ class BoxSet:
         return tuple(
             Comparison(
                 figure,
-                bootstrap_interval(before, low),
-                bootstrap_interval(after, high),
+                bootstrap_share(before, low),
+                bootstrap_share(after, high),
                 bootstrap_interval(after - before, high - low),
             )
             for figure, (before, after), (low, high) in zip((self.figure, "mAP50-95"), values, resampled, strict=True)
