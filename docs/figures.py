@@ -28,6 +28,7 @@ def _table() -> str:
         *_accuracy("yolov3-tiny-coco", "mAP50"),
         *_accuracy("resnet20-cifar10", "top-1"),
         *_accuracy("yolov3-trimmed-bccd", "mAP50"),
+        *_accuracy("vgg16-thin-cifar10", "top-1"),
     ]
     speed = [*_beside("model_speed", _speed), *_beside("http_overhead", _http), *_beside("overload", _overload)]
     return "\n".join(
