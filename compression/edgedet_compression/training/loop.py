@@ -20,6 +20,7 @@ from edgedet_compression.progress import Progress, silent
 from edgedet_compression.training.interruption import Interruption
 from edgedet_compression.training.schedule import Schedule, autocast
 from edgedet_compression.training.task import Task
+from edgedet_compression.training.winograd import Winograd
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
@@ -167,7 +168,7 @@ def _epoch(
 def _step(run: _Run, task: Task, schedule: Schedule, methods: Methods) -> dict[str, float]:
     torch.manual_seed(_seed(schedule.seed, run.epoch, run.step))  # of dropout and its kin
     batch = task.batch(run.epoch, run.step)
-    with autocast(schedule.dtype):
+    with autocast(schedule.dtype), Winograd():
         parts = dict(task.loss(run.network, batch))
     if methods.penalty is not None:
         parts["penalty"] = methods.penalty(run.network)
