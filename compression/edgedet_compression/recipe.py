@@ -82,9 +82,8 @@ class Recipe(Strict):
         for stage in self.stages:
             for wrong in _reference_faults(stage, known, exports):
                 raise ValueError(f"stage {stage.name}: {wrong}")
-            share = stage.distillation.weight if isinstance(stage, TrainStage) and stage.distillation else 0.0
-            if share > 1 and not self.detects:
-                raise ValueError(f"stage {stage.name}: distillation.weight of a classifier is a share, 0…1")
+            for wrong in _distillation_faults(stage, detects=self.detects):
+                raise ValueError(f"stage {stage.name}: distillation.{wrong}")
             for wrong in _augmentation_faults(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
             if stage.name in names:
@@ -144,6 +143,15 @@ def _reference_faults(stage: Stage, known: set[str], exports: set[str]) -> Itera
         for reference in wanted:
             if "/" not in reference and reference not in there:
                 yield f"{reference!r} is no earlier stage that {what}"
+
+
+def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
+    if not isinstance(stage, TrainStage) or stage.distillation is None:
+        return
+    if stage.distillation.weight > 1 and not detects:
+        yield "weight of a classifier is a share, 0…1"
+    if stage.distillation.views is not None and detects:
+        yield "views is of classifiers: take it out"
 
 
 def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:

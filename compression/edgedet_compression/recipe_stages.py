@@ -30,6 +30,8 @@ class Distillation(Strict):
     """Of a detector's distance to its teacher's heads; of classifiers its share, 0…1, the labels have the rest."""
     temperature: Positive = 1.0
     """Of classifiers (Hinton et al. 2015)."""
+    views: Annotated[int, Field(gt=0)] | None = None
+    """Of classifiers: epochs after which the same augmented images come again, so that the teacher sees each once."""
 
 
 class NetworkSettings(Strict):

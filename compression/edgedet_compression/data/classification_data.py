@@ -258,7 +258,8 @@ def _in_color(images: ImageSet) -> NDArray[np.uint8]:
 def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherLogits | None:
     if teacher is None or stage.distillation is None:
         return None
-    return TeacherLogits(teacher, stage.distillation.temperature, stage.distillation.weight, stage.schedule.dtype)
+    how = stage.distillation
+    return TeacherLogits(teacher, how.temperature, how.weight, stage.schedule.dtype, how.views)
 
 
 def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:

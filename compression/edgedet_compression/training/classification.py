@@ -26,6 +26,8 @@ class ClassificationBatch:
 
     images: Tensor
     labels: Tensor
+    number: tuple[int, int]
+    """The epoch and step that show it first."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class ClassificationTask:
 
     def batch(self, epoch: int, step: int) -> ClassificationBatch:
         """Images by a seeded order of the epoch, changed by a seed of the step."""
+        epoch = self.distill.view(epoch) if self.distill else epoch
         order = torch.from_numpy(np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.learned)))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
         how, rng = self.augmentation, np.random.default_rng([self.seed, _CHANGE, epoch, step])
         flips = flipped(how, len(self.learned), epoch, [self.seed, _FLIP])[chosen]
         codes = gather(self.learned.images, chosen, flips, how, rng)
         images = normalized(recolor(codes.float() / 255, how, rng), self.normalization)
-        return ClassificationBatch(cut_out(images, how, rng), self.learned.labels[chosen])
+        return ClassificationBatch(cut_out(images, how, rng), self.learned.labels[chosen], (epoch, step))
 
     def loss(self, network: nn.Module, batch: ClassificationBatch) -> Mapping[str, Tensor]:
         """Cross entropy, with the distance to the teacher's logits where there is one."""
@@ -76,7 +79,7 @@ class ClassificationTask:
         loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         if self.distill is None:
             return {"loss": loss}
-        distance = self.distill.distance(logits, batch.images)
+        distance = self.distill.distance(logits, batch.images, batch.number)
         mixed = torch.lerp(loss, distance, self.distill.weight)
         return {"loss": mixed, "cross_entropy": loss, "distill": distance}
 

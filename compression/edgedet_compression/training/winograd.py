@@ -165,7 +165,7 @@ def _from_input_tiles(tiles: Tensor, shape: torch.Size, m: int) -> Tensor:
     padded[:, :-1, :, 1:, :2] += tiles[:, :, :m, :, m:]
     padded[:, 1:, :2, 1:, :2] += tiles[:, :, m:, :, m:]
     images = padded.view(n, height + m, width + m, channels)[:, 1 : height + 1, 1 : width + 1]
-    return images.permute(0, 3, 1, 2)
+    return images.contiguous().permute(0, 3, 1, 2)
 
 
 def _output_tiles(outputs: Tensor, m: int) -> Tensor:
@@ -179,4 +179,4 @@ def _from_output_tiles(tiles: Tensor, shape: tuple[int, ...], m: int) -> Tensor:
     """The inverse of `_output_tiles`, and its transpose: outputs of `shape`."""
     n, channels, height, width = shape
     tiles = tiles.view(m, m, n, height // m, width // m, channels).permute(2, 3, 0, 4, 1, 5)
-    return tiles.reshape(n, height, width, channels).permute(0, 3, 1, 2)
+    return tiles.reshape(n, height, width, channels).contiguous().permute(0, 3, 1, 2)

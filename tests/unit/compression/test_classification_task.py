@@ -100,6 +100,33 @@ def test_distillation_is_weighed_against_the_labels(task: ClassificationTask):
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
+class Counting(nn.Module):
+    """A teacher that counts the batches it is asked about."""
+
+    asked = 0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.asked += 1
+        return images.mean((1, 2))[:, :5] * 3
+
+
+def test_with_views_the_same_batches_come_again_and_the_teacher_answers_each_once(task: ClassificationTask):
+    teacher = Counting().eval()
+    repeating = replace(task, distill=TeacherLogits(teacher, 2.0, 0.5, views=2))
+    told = [
+        [float(repeating.loss(Brightest(), repeating.batch(epoch, step))["distill"]) for step in range(task.steps)]
+        for epoch in range(5)
+    ]
+    assert teacher.asked == 2 * task.steps
+    assert told[0] == told[2] == told[4]
+    assert told[1] == told[3]
+    assert told[0] != told[1]
+    assert torch.equal(repeating.batch(7, 3).images, task.batch(1, 3).images)
+    never = replace(task, distill=TeacherLogits(teacher, 2.0, 0.5))
+    assert [float(never.loss(Brightest(), never.batch(1, step))["distill"]) for step in range(task.steps)] == told[1]
+    assert torch.equal(never.batch(7, 3).images, task.batch(7, 3).images)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 20))
 def test_the_softened_divergence_is_hintons_and_zero_for_equals(seed: int, temperature: float):

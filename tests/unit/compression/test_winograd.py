@@ -1,0 +1,114 @@
+"""Winograd's form of a convolution: equal to torch's, gradients too, and taken only where it is meant to be."""
+
+import pytest
+import torch
+from edgedet_compression.training.winograd import Winograd, convolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+
+pytestmark = pytest.mark.needs_torch
+
+SIDES = st.integers(1, 7).map(lambda half: 2 * half)
+
+
+def drawn(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
+    values = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return values.to(memory_format=torch.channels_last).requires_grad_()
+
+
+def results(images: Tensor, weight: Tensor, outputs: Tensor) -> list[Tensor]:
+    """Outputs, and the gradients of a fixed weighing of them."""
+    weighing = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
+    return [outputs, *torch.autograd.grad((outputs * weighing.to(outputs.dtype)).sum(), (images, weight))]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), SIDES, SIDES, st.integers(0, 2**31))
+def test_outputs_and_gradients_are_those_of_the_direct_form(
+    n: int, ins: int, outs: int, height: int, width: int, seed: int
+):
+    images, weight = drawn((n, ins, height, width), seed, torch.float64), drawn((outs, ins, 3, 3), seed, torch.float64)
+    found = results(images, weight, convolve(images, weight))
+    wanted = results(images, weight, functional.conv2d(images, weight, padding=1))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("side", [2, 4, 8, 10])
+def test_in_fp32_the_rounding_is_small_beside_the_largest(side: int):
+    images, weight = drawn((4, 64, side, side), 0, torch.float32), drawn((128, 64, 3, 3), 1, torch.float32)
+    found = results(images, weight, convolve(images, weight))
+    exact_images, exact_weight = (one.detach().double().requires_grad_() for one in (images, weight))
+    wanted = results(exact_images, exact_weight, functional.conv2d(exact_images, exact_weight, padding=1))
+    for one, other in zip(found, wanted, strict=True):
+        assert float((one - other).abs().max() / other.abs().max()) < 1e-4
+    assert found[0].is_contiguous(memory_format=torch.channels_last)
+
+
+def form(network: nn.Module, images: Tensor) -> str:
+    """Of the convolution that made the last outputs."""
+    with Winograd():
+        outputs = network(images)
+    node = outputs.grad_fn
+    assert node is not None
+    return type(node).__name__
+
+
+def test_wide_convolutions_take_it_with_their_bias():
+    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    assert form(nn.Conv2d(64, 128, 3, padding=1, bias=False), images) == "_ConvolutionBackward"
+    network = nn.Conv2d(64, 128, 3, padding=1)
+    with Winograd():
+        found = network(images)
+    torch.testing.assert_close(found, network(images), rtol=1e-4, atol=1e-4)
+    assert network.bias is not None
+    assert network.bias.abs().max().item() > 0.01
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Conv2d(64, 64, 3, padding=1),
+        nn.Conv2d(64, 128, 3),
+        nn.Conv2d(64, 128, 3, padding=1, stride=2),
+        nn.Conv2d(64, 128, 3, padding=2, dilation=2),
+        nn.Conv2d(64, 256, 3, padding=1, groups=2),
+        nn.Conv2d(64, 128, 1),
+        nn.Conv2d(64, 128, 3, padding=1).double(),
+        nn.Conv2d(64, 128, 3, padding="same"),
+    ],
+    ids=["narrow", "no padding", "stride", "dilation", "groups", "1 x 1", "double", "same"],
+)
+def test_others_stay_as_they_are(network: nn.Conv2d):
+    images = drawn((2, 64, 8, 8), 0, network.weight.dtype)
+    assert form(network, images).startswith("ConvolutionBackward")
+    with Winograd():
+        inside = network(images)
+    assert torch.equal(inside, network(images))
+
+
+def test_odd_maps_and_bf16_stay_as_they_are():
+    network = nn.Conv2d(64, 128, 3, padding=1)
+    assert form(network, drawn((2, 64, 7, 8), 0, torch.float32)).startswith("ConvolutionBackward")
+    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16), Winograd():
+        assert network(images).dtype is torch.bfloat16
+
+
+def test_frozen_weights_get_no_gradient():
+    network = nn.Conv2d(64, 128, 3, padding=1, bias=False).requires_grad_(requires_grad=False)
+    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    with Winograd():
+        network(images).sum().backward()
+    assert network.weight.grad is None
+    assert images.grad is not None
+
+
+def test_the_same_step_gives_the_same_bits():
+    images, weight = drawn((25, 64, 8, 8), 0, torch.float32), drawn((128, 64, 3, 3), 1, torch.float32)
+    first = results(images, weight, convolve(images, weight))
+    for _ in range(3):
+        again = results(images, weight, convolve(images, weight))
+        assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
