@@ -53,6 +53,7 @@ bench: $(VENV)/.full ## the benchmarks; tables to the terminal, JSON to benchmar
 	$(BIN)/python -m benchmarks.overload
 	$(BIN)/python -m benchmarks.nvm_speed
 	$(BIN)/python -m benchmarks.branch_sizes
+	$(BIN)/python -m benchmarks.training_step
 
 proto: $(VENV)/.dev ## generate the gRPC stubs from proto/edgedet_proto/inference.proto
 	PATH="$(abspath $(BIN)):$$PATH" sh proto/generate.sh

@@ -150,8 +150,9 @@ def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
         return
     if stage.distillation.weight > 1 and not detects:
         yield "weight of a classifier is a share, 0…1"
-    if stage.distillation.views is not None and detects:
-        yield "views is of classifiers: take it out"
+    for name in ("temperature", "views") if detects else ():
+        if name in stage.distillation.model_fields_set:
+            yield f"{name} is of classifiers: take it out"
 
 
 def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:

@@ -102,6 +102,22 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) ->
         load_recipe(written(tmp_path, SMALL.replace(old, new, 1)))
 
 
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        ("folders", "weight = 1.5", "stage second: distillation.weight of a classifier is a share"),
+        ("coco", "weight = 1.5, views = 6", "stage second: distillation.views is of classifiers: take it out"),
+        ("coco", "weight = 1.5, temperature = 2", "stage second: distillation.temperature is of classifiers"),
+        ("folders", "weight = 0.5, views = 0", "stages.1.train.distillation.views"),
+    ],
+)
+def test_distillation_that_does_not_fit_is_refused(tmp_path: Path, data: str, settings: str, message: str) -> None:
+    text = SMALL.replace('"folders"', f'"{data}"').replace('"vgg16"', '"yolov3"' if data == "coco" else '"vgg16"')
+    text += f'distillation = {{ teacher = "first", {settings} }}\n'
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text))
+
+
 @pytest.mark.parametrize("given", ['validation = "val"', "hold_out = 4"])
 def test_a_stage_that_validates_is_taken_with_photos_to_validate_on(tmp_path: Path, given: str) -> None:
     text = SMALL.replace('kind = "train"\nstart', 'kind = "prune-weights"\nsparsity = 0.5\nstart')

@@ -21,7 +21,7 @@ def drawn(shape: tuple[int, ...], seed: int, dtype: torch.dtype) -> Tensor:
 def results(images: Tensor, weight: Tensor, outputs: Tensor) -> list[Tensor]:
     """Outputs, and the gradients of a fixed weighing of them."""
     weighing = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(9), dtype=torch.float64)
-    return [outputs, *torch.autograd.grad((outputs * weighing.to(outputs.dtype)).sum(), (images, weight))]
+    return [outputs.detach(), *torch.autograd.grad((outputs * weighing.to(outputs.dtype)).sum(), (images, weight))]
 
 
 @settings(deadline=None, max_examples=60)
