@@ -16,6 +16,7 @@ from edgedet_compression.recipe_stages import (
     EvaluateStage,
     ExportStage,
     PruneWeightsStage,
+    QuantizeStage,
     Reference,
     SensitivityStage,
     Stage,
@@ -101,6 +102,20 @@ class Recipe(Strict):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"package {name} is exported by two stages: rename package in one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _packages_of_4_bits_have_a_float_network_beside(self) -> Self:
+        low_bit: dict[str, bool] = {}  # of the networks whose origin is in this recipe
+        for stage in self.stages:
+            start = getattr(stage, "start", None)
+            if isinstance(stage, QuantizeStage) or start is None:
+                low_bit[stage.name] = isinstance(stage, QuantizeStage)
+            elif start in low_bit:
+                low_bit[stage.name] = low_bit[start]
+                wrong = isinstance(stage, ExportStage) and stage.baseline_fault(low_bit=low_bit[start])
+                if wrong:
+                    raise ValueError(f"stage {stage.name}: {wrong}")
         return self
 
     @model_validator(mode="after")

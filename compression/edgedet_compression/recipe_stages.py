@@ -201,6 +201,14 @@ class ExportStage(_Stage):
     baseline: Reference | None = None
     """Of a 4-bit package: the float network that its accuracy is measured beside."""
 
+    def baseline_fault(self, *, low_bit: bool) -> str | None:
+        """What is wrong with `baseline` where the network has 4 bits, or has not."""
+        if low_bit == (self.baseline is not None):
+            return None
+        return f"baseline names the float network beside a 4-bit one; {self.start} " + (
+            "has 4 bits: give it" if low_bit else "is measured beside itself: take baseline out"
+        )
+
 
 Stage = Annotated[
     TrainStage

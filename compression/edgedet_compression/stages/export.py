@@ -24,11 +24,9 @@ _COMPARED = 8
 def export(stage: ExportStage, context: Context) -> Figures:
     """Write the package below the models folder; one that this recipe made before of the same photos is replaced."""
     network, data = context.network(stage.start), context.data
-    if isinstance(network, LowBitNetwork) != (stage.baseline is not None):
-        raise BuildRefused(
-            f"stage {stage.name}: baseline names the float network beside a 4-bit one; {stage.start} "
-            + ("has 4 bits: give it" if stage.baseline is None else "is measured beside itself: take baseline out")
-        )
+    wrong = stage.baseline_fault(low_bit=isinstance(network, LowBitNetwork))
+    if wrong:
+        raise BuildRefused(f"stage {stage.name}: {wrong}")
     floating = context.network(stage.baseline) if stage.baseline else network
     spec = data.input_spec(stage.size)
     calibration = data.calibration(spec)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
-from edgedet_compression.recipe import load_recipe
+from edgedet_compression.recipe import load_recipe, recipe_text
 from edgedet_compression.recipe_stages import QuantizeStage, TrainStage
 from edgedet_compression.runner import Workplace, open_data, run_recipe
 from edgedet_compression.stages.report import report_run
@@ -99,9 +99,23 @@ def test_a_network_for_color_is_refused_on_digits(shrunken: Workplace) -> None:
         run_recipe(load_recipe(str(file)), shrunken)
 
 
-def test_a_package_of_4_bits_wants_its_float_network_named(shrunken: Workplace) -> None:
-    text = Path("lenet-w4a4.toml").read_text(encoding="utf-8")
-    file = Path("no-baseline.toml")
-    file.write_text(text.replace('\nbaseline = "twin"\npackage', "\npackage"), encoding="utf-8")
-    with pytest.raises(BuildRefused, match=r"stage package: baseline names .* channel has 4 bits: give it"):
-        run_recipe(load_recipe(str(file)), shrunken)
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('\nbaseline = "twin"\npackage', "\npackage", "channel has 4 bits: give it"),
+        (
+            'start = "channel"\nbaseline',
+            'start = "twin"\nbaseline',
+            "twin is measured beside itself",
+        ),
+    ],
+)
+def test_a_package_names_a_float_network_beside_it_where_it_has_4_bits(
+    old: str, new: str, message: str, tmp_path: Path
+) -> None:
+    text = recipe_text("lenet-w4a4")
+    assert old in text
+    file = tmp_path / "recipe.toml"
+    file.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(BuildRefused, match=f"stage package: baseline names .* {message}"):
+        load_recipe(str(file))
