@@ -9,7 +9,7 @@ from edgedet_compression.networks.vgg import vgg16, vgg19
 from edgedet_compression.pruning.channels import prune_to_parameters
 from edgedet_compression.pruning.importance import l1_norm, network_slimming, std_prune
 from edgedet_compression.recipe import load_recipe
-from edgedet_compression.recipe_stages import EvaluateStage, PruneChannelsStage, TrainStage
+from edgedet_compression.recipe_stages import EvaluateStage, PruneChannelsStage, PruneWeightsStage, TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
 from torch import nn
 
@@ -84,7 +84,9 @@ def test_final_runs_learn_all_images_and_the_baseline_trains_as_long() -> None:
         found = [load_recipe(name).stage(stage) for stage in stages]
         return sum(stage.schedule.epochs for stage in found if isinstance(stage, TrainStage))
 
-    assert epochs("vgg16-cifar10", "twin") == epochs("vgg16-thin", "sparse-scales", "thin")
+    dynamic = load_recipe("vgg16-sparse").stage("dynamic")
+    assert isinstance(dynamic, PruneWeightsStage)
+    assert epochs("vgg16-cifar10", "twin") == dynamic.rounds * dynamic.schedule.epochs
     for pruned in ("std-prune", "network-slimming", "l1-norm"):
         assert epochs("vgg19-std-prune", "twin") == epochs("vgg19-std-prune", pruned)
     assert epochs("vgg19-std-prune", "baseline") == epochs("vgg19-std-prune", "sparse-scales")
