@@ -59,7 +59,7 @@ def serve(
     max_body_mb: Annotated[float | None, typer.Option(help="Largest body (default 20).")] = None,
     max_megapixels: Annotated[float | None, typer.Option(help="Largest photo (default 40).")] = None,
     advertise: Annotated[str | None, typer.Option(help="URL that others reach this node by.")] = None,
-    node_id: Annotated[str | None, typer.Option(help="Name in the cluster.")] = None,
+    node_id: Annotated[str | None, typer.Option(help="Name in the cluster, another for each node.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info (default) or warning.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of these settings.", exists=True, dir_okay=False)

@@ -4,6 +4,7 @@ Keys: ``edgedet:node:<id>`` holds the node's state and its last minute of measur
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -47,6 +48,8 @@ class Registry:
         self.status: Status = "down" if url else "off"
         self._logged: Status | None = None
         self._unreadable: set[bytes | str] = set()
+        self._writer = secrets.token_hex(8)
+        self._namesake = False
 
     def start(self) -> None:
         """Begin the heartbeats, where there is a registry."""
@@ -88,13 +91,27 @@ class Registry:
         return [record for record in records if record is not None]
 
     async def _beat(self, redis: Redis) -> None:
+        key, written = _PREFIX + self._node_id, False
         while True:
             try:
-                await redis.set(_PREFIX + self._node_id, orjson.dumps(self._report()), ex=TTL_S)
+                async with redis.pipeline(transaction=False) as asked:
+                    asked.get(key)
+                    asked.set(key, orjson.dumps({**self._report(), "writer": self._writer}), ex=TTL_S)
+                    before, _ = await asked.execute()
+                if written:  # before that an earlier process of this node may have
+                    self._look_for_a_namesake(before)
+                written = True
                 self._changed("up")
             except Exception as error:  # whatever it is, heartbeats that end would take this node out of the cluster
                 self._changed("down", error)
             await asyncio.sleep(HEARTBEAT_S)
+
+    def _look_for_a_namesake(self, before: bytes | str | None) -> None:
+        """Two nodes of one name overwrite each other, and the cluster shows one; told once."""
+        if self._namesake or before is None or orjson.loads(before).get("writer") == self._writer:
+            return
+        self._namesake = True
+        log.warning("another node has this one's name: give each its own --node-id", node_id=self._node_id)
 
     def _record(self, key: bytes | str, value: bytes | str, age_s: float) -> NodeRecord | None:
         """What another node wrote; one that this version cannot read is left out, and told once."""

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,6 +15,7 @@ from demo.processes import Running, free_port, start_cloud, start_edge, start_re
 from tests.integration.edge.asking import client_of, complaints, detect, wait_for
 
 _DOWN, _UP = "registry does not answer; the cluster view is this node alone", "registry answers"
+_NAMESAKE = "another node has this one's name: give each its own --node-id"
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,17 @@ def test_every_edge_shows_all_edges_and_the_clouds_that_they_see(
         assert a["clouds"] == []
         assert len(b["clouds"]) == 1
         assert 0 <= a["age_s"] < 5
+
+
+def test_two_nodes_of_one_name_say_so(log_folder: Path, redis: Running) -> None:
+    url = f"redis://{redis.address}/1"
+    with (
+        stopping(start_edge(log_folder, "--redis", url, "--node-id", "same", name="one")) as (one,),
+        stopping(start_edge(log_folder, "--redis", url, "--node-id", "same", name="other")) as (other,),
+    ):
+        for edge in (one, other):
+            told = wait_for(lambda edge=edge: [line for line in _log(edge) if line["event"] == _NAMESAKE], "a warning")
+            assert [line["node_id"] for line in told] == ["same"]
 
 
 def test_the_clusters_metrics_are_the_sum_of_all_edges(clients: list[httpx.Client], photo: bytes) -> None:
@@ -151,5 +164,8 @@ def _all_see(status: str, clients: list[httpx.Client]) -> None:
 
 
 def _registry_changes(edge: Running) -> list[str]:
-    events = [json.loads(line)["event"] for line in edge.log.read_text().splitlines()]
-    return [event for event in events if event in (_DOWN, _UP)]
+    return [line["event"] for line in _log(edge) if line["event"] in (_DOWN, _UP)]
+
+
+def _log(edge: Running) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in edge.log.read_text().splitlines()]
