@@ -57,7 +57,7 @@ def form(network: nn.Module, images: Tensor) -> str:
 
 
 def test_wide_convolutions_take_it_with_their_bias():
-    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    images = drawn((8, 64, 8, 8), 0, torch.float32)
     assert form(nn.Conv2d(64, 128, 3, padding=1, bias=False), images) == "_ConvolutionBackward"
     network = nn.Conv2d(64, 128, 3, padding=1)
     with Winograd():
@@ -82,24 +82,25 @@ def test_wide_convolutions_take_it_with_their_bias():
     ids=["narrow", "no padding", "stride", "dilation", "groups", "1 x 1", "double", "same"],
 )
 def test_others_stay_as_they_are(network: nn.Conv2d):
-    images = drawn((2, 64, 8, 8), 0, network.weight.dtype)
+    images = drawn((8, 64, 8, 8), 0, network.weight.dtype)
     assert form(network, images).startswith("ConvolutionBackward")
     with Winograd():
         inside = network(images)
     assert torch.equal(inside, network(images))
 
 
-def test_odd_maps_and_bf16_stay_as_they_are():
+def test_odd_maps_small_batches_and_bf16_stay_as_they_are():
     network = nn.Conv2d(64, 128, 3, padding=1)
-    assert form(network, drawn((2, 64, 7, 8), 0, torch.float32)).startswith("ConvolutionBackward")
-    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    assert form(network, drawn((7, 64, 8, 8), 0, torch.float32)).startswith("ConvolutionBackward")
+    assert form(network, drawn((8, 64, 7, 8), 0, torch.float32)).startswith("ConvolutionBackward")
+    images = drawn((8, 64, 8, 8), 0, torch.float32)
     with torch.autocast("cpu", torch.bfloat16), Winograd():
         assert network(images).dtype is torch.bfloat16
 
 
 def test_frozen_weights_get_no_gradient():
     network = nn.Conv2d(64, 128, 3, padding=1, bias=False).requires_grad_(requires_grad=False)
-    images = drawn((2, 64, 8, 8), 0, torch.float32)
+    images = drawn((8, 64, 8, 8), 0, torch.float32)
     with Winograd():
         network(images).sum().backward()
     assert network.weight.grad is None
