@@ -87,6 +87,8 @@ def test_final_runs_learn_all_images_and_the_baseline_trains_as_long() -> None:
     dynamic = load_recipe("vgg16-sparse").stage("dynamic")
     assert isinstance(dynamic, PruneWeightsStage)
     assert epochs("vgg16-cifar10", "twin") == dynamic.rounds * dynamic.schedule.epochs
+    twins = epochs("vgg16-cifar10", "twin", "long-twin")
+    assert twins == epochs("vgg16-thin", "sparse-scales", "thin")
     for pruned in ("std-prune", "network-slimming", "l1-norm"):
         assert epochs("vgg19-std-prune", "twin") == epochs("vgg19-std-prune", pruned)
     assert epochs("vgg19-std-prune", "baseline") == epochs("vgg19-std-prune", "sparse-scales")
