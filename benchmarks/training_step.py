@@ -1,6 +1,6 @@
 """How much faster a training step of VGG16 is with Winograd's form of its wide convolutions, on one thread, in fp32.
 
-The two forms take turns on the same images; the table shows the median of the rounds' ratios with its 95 % interval,
+The two forms take turns on the same images; printed is the median of the rounds' ratios with its 95 % interval,
 in processor time.
 
     python -m benchmarks.training_step [--rounds 20]
