@@ -3,6 +3,8 @@
 import asyncio
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -85,7 +87,8 @@ class InferenceService:
         try:
             with self._center.accepted():
                 # At once: the edge learns when its upload ended, and measures the link by it.
-                await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
+                with _ending_if_the_caller_left():
+                    await context.send_initial_metadata(((RECEIVED_KEY, "1"),))
                 return await self._answer(request, context.time_remaining())
         except CloudError as error:
             await self._abort(context, error)
@@ -111,7 +114,17 @@ class InferenceService:
             metadata = (*metadata, (RETRY_KEY, str(max(1, math.ceil(error.retry_after_ms)))))
         log.info("refused", code=error.code.name, reason=str(error))
         context.set_trailing_metadata(metadata)
-        await context.abort(error.code, str(error))
+        with _ending_if_the_caller_left():
+            await context.abort(error.code, str(error))
+
+
+@contextmanager
+def _ending_if_the_caller_left() -> Iterator[None]:
+    """A message to a caller that just left fails a moment before the library cancels the call; it is no fault."""
+    try:
+        yield
+    except grpc.aio.InternalError as error:
+        raise asyncio.CancelledError from error
 
 
 def address_of(host: str, port: int) -> str:
