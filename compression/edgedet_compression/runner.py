@@ -75,7 +75,7 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
-            _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.progress))
+            _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.runs, place.progress))
         done[stage.name] = folder
     return done
 
@@ -165,7 +165,7 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
     try:
         refuse_learned_validation(stage, recipe)
         if isinstance(stage, ExportStage):
-            package_target(stage, recipe, data, place.models)
+            package_target(stage, recipe, data, place.models, place.runs)
         elif isinstance(stage, TrainStage | PruneWeightsStage):
             data.check(stage)
     except BuildRefused as error:

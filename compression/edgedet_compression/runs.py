@@ -77,6 +77,14 @@ class StageFolder:
         return load_network(self.path / NETWORK)
 
 
+def results_of(runs: Path, recipe: str, stage: str) -> Iterator[dict[str, Any]]:
+    """What a recipe's stage wrote, on the inputs of now and on those that it had before."""
+    for file in sorted((runs / recipe).glob(f"*/{RESULT}")):
+        result = StageFolder(file.parent, "").result()
+        if result.get("stage") == stage:
+            yield result
+
+
 def _digest_of(package: Path) -> str | None:
     try:
         return load_package(package).digest

@@ -34,6 +34,8 @@ class Context:
     """Where weights that were given are found."""
     models: Path
     """Where packages go."""
+    runs: Path
+    """Where all recipes' runs are kept."""
     progress: Progress
 
     def network(self, reference: Reference) -> nn.Module:

@@ -14,6 +14,7 @@ from edgedet_compression.export.torch_onnx import float_model
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import ExportStage
+from edgedet_compression.runs import results_of
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.training.classification import normalized
 
@@ -22,7 +23,7 @@ _COMPARED = 8
 
 
 def export(stage: ExportStage, context: Context) -> Figures:
-    """Write the package below the models folder; one that this recipe made before of the same photos is replaced."""
+    """Write the package below the models folder; one that this recipe made before of this folder is replaced."""
     network, data = context.network(stage.start), context.data
     wrong = stage.baseline_fault(low_bit=isinstance(network, LowBitNetwork))
     if wrong:
@@ -46,7 +47,7 @@ def export(stage: ExportStage, context: Context) -> Figures:
         seed=context.recipe.data.seed,
         data=(_training(context.recipe, data),),
     )
-    target = package_target(stage, context.recipe, data, context.models)
+    target = package_target(stage, context.recipe, data, context.models, context.runs)
     if isinstance(network, LowBitNetwork):
         quantized = export_low_bit(network, shape, calibration.photos[:_COMPARED])
         package = build_quantized(trained, quantized, target, context.progress)
@@ -57,19 +58,20 @@ def export(stage: ExportStage, context: Context) -> Figures:
         "package": str(package.folder.absolute()),
         "files": [str(package.path("manifest.json").absolute())],
         "digest": package.digest,
+        "photos": str(data.folder.resolve()),
         "model_bytes": package.path("model.onnx").stat().st_size,
         "metrics": [metric.model_dump(mode="json") for metric in package.manifest.metrics],
     }
 
 
-def package_target(stage: ExportStage, recipe: Recipe, data: OpenData, models: Path) -> Target:
+def package_target(stage: ExportStage, recipe: Recipe, data: OpenData, models: Path, runs: Path) -> Target:
     """Where the package goes: its place is free, or has one that this stage made before.
 
     Raises:
         BuildRefused: another's package is there, or the folder cannot be written.
     """
     ours = Target(models, stage.package, replace=True)
-    if ours.folder.exists() and not _is_ours(ours.folder, stage, recipe, data):
+    if ours.folder.exists() and not _is_ours(ours.folder, stage, recipe, data, runs):
         raise BuildRefused(
             f"{ours.folder} is there, and not of this recipe and these photos: rename package, or remove the folder"
         )
@@ -77,13 +79,22 @@ def package_target(stage: ExportStage, recipe: Recipe, data: OpenData, models: P
     return ours
 
 
-def _is_ours(folder: Path, stage: ExportStage, recipe: Recipe, data: OpenData) -> bool:
-    """Recipes that began as the same template may have one name: the photos tell their packages apart."""
+def _is_ours(folder: Path, stage: ExportStage, recipe: Recipe, data: OpenData, runs: Path) -> bool:
+    """Recipes that began as the same template may have one name: the photos tell their packages apart.
+
+    Photos may have been added since; then the run that made the package tells that it read the same folder.
+    """
     try:
-        made = load_package(folder).manifest.provenance
+        made = load_package(folder)
     except PackageRefused:
         return False
-    return made.recipe == _command(stage, recipe) and _training(recipe, data) in made.data
+    origin = made.manifest.provenance
+    if origin.recipe != _command(stage, recipe):
+        return False
+    return _training(recipe, data) in origin.data or any(
+        result["digest"] == made.digest and result.get("photos") == str(data.folder.resolve())
+        for result in results_of(runs, recipe.name, stage.name)
+    )
 
 
 def _command(stage: ExportStage, recipe: Recipe) -> str:

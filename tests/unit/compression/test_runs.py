@@ -3,6 +3,7 @@
 import shutil
 import tomllib
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -168,6 +169,19 @@ def test_a_package_of_another_recipe_or_of_other_photos_is_not_replaced(place: W
         run_recipe(other, place)
     assert not any(folder.path.exists() for folder in folders_of(other, place).values()), "refused before any stage"
     assert made.done
+
+
+def test_photos_that_were_added_make_another_package_in_the_place_of_the_first(tmp_path: Path) -> None:
+    write_shapes(tmp_path / "data" / "photos")
+    place = Workplace(tmp_path / "data", tmp_path / "runs", tmp_path / "models")
+    short = recipe(RECIPE.replace('start = "thin"', 'start = "dense"'))
+    first = run_recipe(short, place, until="package")["package"]
+    photo = tmp_path / "data" / "photos" / "train" / "square" / "0.png"
+    photo.with_name("one-more.png").write_bytes(photo.read_bytes())
+    opened_anew = replace(place, opened={})
+    second = run_recipe(short, opened_anew, until="package")["package"]
+    assert second.path != first.path
+    assert (first.done, second.done) == (False, True)
 
 
 @pytest.mark.parametrize(

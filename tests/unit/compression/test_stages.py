@@ -49,7 +49,7 @@ def context(tmp_path: Path) -> MakeContext:
     def make(**read: StageFolder) -> Context:
         folder = StageFolder(tmp_path / f"stage-{len(list(tmp_path.iterdir()))}", "")
         folder.path.mkdir()
-        return Context(recipe, data, folder, read, tmp_path, tmp_path, silent)
+        return Context(recipe, data, folder, read, tmp_path, tmp_path, tmp_path, silent)
 
     return make
 
