@@ -86,7 +86,8 @@ def test_final_runs_learn_all_images_and_the_baseline_trains_as_long() -> None:
 
     dynamic = load_recipe("vgg16-sparse").stage("dynamic")
     assert isinstance(dynamic, PruneWeightsStage)
-    assert epochs("vgg16-cifar10", "twin") == dynamic.rounds * dynamic.schedule.epochs
+    assert dynamic.start == "vgg16-cifar10/twin"
+    assert epochs("vgg16-cifar10", "long-twin") == dynamic.rounds * dynamic.schedule.epochs
     twins = epochs("vgg16-cifar10", "twin", "long-twin")
     assert twins == epochs("vgg16-thin", "sparse-scales", "thin")
     for pruned in ("std-prune", "network-slimming", "l1-norm"):
