@@ -13,6 +13,8 @@ from typing import Annotated, TextIO, cast
 import grpc
 import structlog
 import typer
+from edgedet_runtime.cloud_address import checked_address
+from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -60,12 +62,10 @@ def serve(
     _configure_log(settings.log_level)
     log.info("settings", **settings.model_dump(mode="json"))
     keep_freed_memory()
-    served = load_models(settings.models)
-    if not served:
-        raise typer.BadParameter(
-            f"models: no package to serve below {settings.models.absolute()}; a package is NAME/VERSION/manifest.json; "
-            "--models names another folder"
-        )
+    try:
+        served = load_models(settings.models)
+    except PackageRefused as error:
+        raise typer.BadParameter(str(error)) from error
     center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:
         asyncio.run(_serve(center, settings))
@@ -82,6 +82,10 @@ def health(
 
     Example: edgedet-cloud health --address 127.0.0.1:9000
     """
+    try:
+        checked_address(address)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--address") from error
     try:
         # A container's check asks its own process: not by a proxy that the environment names for other machines.
         with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:

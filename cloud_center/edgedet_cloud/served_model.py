@@ -11,7 +11,7 @@ from edgedet_runtime.answer import Choices, Finisher
 from edgedet_runtime.backend import RegisteredBackend, Tensor, load_backend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.detection import Detections, DetectThresholds
-from edgedet_runtime.errors import RuntimeFault, TensorMismatch
+from edgedet_runtime.errors import PackageRefused, RuntimeFault, TensorMismatch
 from edgedet_runtime.letterbox import Geometry, geometry_of, to_input
 from edgedet_runtime.package import Package, scan_packages
 from edgedet_runtime.photo import decode_photo
@@ -109,7 +109,11 @@ class ServedModel:
 
 
 def load_models(folder: Path) -> tuple[ServedModel, ...]:
-    """Prepare every package below `folder`; refused ones are logged, the others still serve."""
+    """Prepare every package below `folder`; refused ones are logged, the others still serve.
+
+    Raises:
+        PackageRefused: there is no package, or every one is refused.
+    """
     packages, refusals = scan_packages(folder)
     reasons = [refusal.reason for refusal in refusals]
     backend = load_backend("onnxruntime")
@@ -123,6 +127,13 @@ def load_models(folder: Path) -> tuple[ServedModel, ...]:
             log.info("package ready", package=package.reference, digest=package.digest)
     for reason in reasons:
         log.error("package refused", reason=reason)
+    if not models and reasons:
+        raise PackageRefused(f"models: every package is refused, the first because of {reasons[0]}")
+    if not models:
+        raise PackageRefused(
+            f"models: no package below {folder.absolute()}; a package is NAME/VERSION/manifest.json; "
+            "--models names another folder"
+        )
     return tuple(models)
 
 

@@ -18,6 +18,7 @@ from edgedet_compression.errors import BuildRefused, VerificationFailed
 from edgedet_compression.export.package_writer import (
     PackageText,
     install,
+    put_back,
     refuse_unwritable,
     staging_folder,
     write_model_package,
@@ -49,7 +50,7 @@ class Target:
         return self.models / self.name / str(self.version)
 
     def check(self) -> None:
-        """Find out before the work whether the package could be put there.
+        """Find out before the work whether the package could be put there; one that a kill took away comes back.
 
         Raises:
             BuildRefused: a name that no package may have, a folder that cannot be written, or a version that exists.
@@ -61,6 +62,7 @@ class Target:
             )
         try:
             refuse_unwritable(self.folder.parent)
+            put_back(self.folder)
         except OSError as error:
             raise BuildRefused(
                 f"--models {self.models}: no package can be written there ({error.strerror}); "

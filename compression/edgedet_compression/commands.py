@@ -9,12 +9,14 @@ from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.labeled_folders import read_labeled_folders
 from edgedet_runtime.manifest import Metric
 from edgedet_runtime.package import Package, load_package
+from rich.markup import escape
 from rich.table import Table
 
 from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
 from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
+from edgedet_compression.export.package_writer import put_back
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
@@ -39,10 +41,12 @@ Data = Annotated[
 _MODEL_NAMES = ", ".join(model.name for model in KNOWN_MODELS)
 _WEIGHTS = [source.name for source in SOURCES]
 _DATA_SETS = [data_set.name for data_set in DATA_SETS]
+_ONLY_OWN = ("calibrate", "labels", "anchors", "mean", "std", "resize", "resize_filter", "license_text", "description")
 
 
 @app.command()
 def build(
+    context: typer.Context,
     name: Annotated[
         str | None, typer.Argument(help=f"{_MODEL_NAMES}; with --onnx the new package's name.", show_default=False)
     ] = None,
@@ -86,8 +90,7 @@ def build(
         if onnx is None:
             if name is None:
                 raise BuildRefused(f"say what to build: {_MODEL_NAMES}, or --onnx FILE")
-            if calibrate or labels or anchors:
-                raise BuildRefused("--calibrate, --labels and --anchors go with --onnx; a known model brings its own")
+            _refuse_own_choices(context)
             model = known_model(name)
             target = Target(models, name, version, replace)
             package = build_known(model, data_folder(data), target, progress)
@@ -132,7 +135,7 @@ def fetch(
         else:
             files = [download(data_set_named(name), cache_folder(), progress)]
     for file in files:
-        out.print(str(file), soft_wrap=True, highlight=False)
+        out.print(str(file), soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -165,6 +168,7 @@ def evaluate(
     - edgedet-compress evaluate models/my-classifier/1 --photos photos-by-label
     """
     with faults_told(), bars() as progress:
+        put_back(folder.absolute())
         package = load_package(folder)
         metrics: Sequence[Metric]
         if recipe:
@@ -173,6 +177,8 @@ def evaluate(
             command = f"edgedet-compress evaluate {folder} --recipe {recipe}"
             metrics = _recipe_data(recipe, data, progress).accuracy(Measured(package, command, None, progress))
         elif photos is None:
+            if annotations:
+                raise BuildRefused("--annotations are the boxes of --photos: give --photos DIR, or leave both out")
             model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")
             source_folder = data_folder(data)
             source = model.load(source_folder)
@@ -185,11 +191,25 @@ def evaluate(
             command = f"edgedet-compress evaluate {folder} --photos {photos.name} --annotations {annotations.name}"
             metrics = detection_metrics(read_coco(annotations, photos), Measured(package, command, None, progress))
         else:
+            if annotations:
+                raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
             command = f"edgedet-compress evaluate {folder} --photos {photos.name}"
             dataset = read_labeled_folders(photos, package.manifest.labels)
             metrics = classification_metrics(dataset, Measured(package, command, None, progress))
         package = store_metrics(package, metrics)
     _show(package)
+
+
+def _refuse_own_choices(context: typer.Context) -> None:
+    """Options that a known model does not read are refused: the package would be another than the one wished for."""
+    given = []
+    for option in context.command.params:
+        source = context.get_parameter_source(str(option.name))
+        # By name: some versions of typer have an enumeration of their own, others click's.
+        if option.name in _ONLY_OWN and source is not None and source.name == "COMMANDLINE":
+            given.append(option.opts[0])
+    if given:
+        raise BuildRefused(f"{', '.join(given)} can only go with --onnx; a known model brings its own")
 
 
 def _recipe_data(recipe: str, data: Path | None, progress: Progress) -> "OpenData":
@@ -204,10 +224,10 @@ def _recipe_data(recipe: str, data: Path | None, progress: Progress) -> "OpenDat
 def _show(package: Package) -> None:
     manifest = package.manifest
     size_mb = package.path("model.onnx").stat().st_size / 1e6
-    out.print(f"{package.folder}  {size_mb:.2f} MB, {manifest.segment_count} segments", soft_wrap=True)
+    out.print(f"{package.folder}  {size_mb:.2f} MB, {manifest.segment_count} segments", soft_wrap=True, markup=False)
     if manifest.metrics:
         table = Table("figure", "value", "95 % interval", "photos")
         for metric in manifest.metrics:
             interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
-            table.add_row(metric.name, f"{metric.value:.4f}", interval, f"{metric.n:,}")
+            table.add_row(escape(metric.name), f"{metric.value:.4f}", interval, f"{metric.n:,}")
         out.print(table)

@@ -21,7 +21,7 @@ from edgedet_compression.networks.darknet import read_darknet
 from edgedet_compression.networks.resnet_cifar import MEAN, STD, read_resnet_cifar
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.sources import YOLOV3_TINY, checked, find_fetched, find_weights, folder_sha256
+from edgedet_compression.sources import YOLOV3_TINY, checked, find_data_set, find_fetched, find_weights, folder_sha256
 
 Photos = list[npt.NDArray[np.uint8]]
 
@@ -113,7 +113,7 @@ def _coco_val(data: Path, measured: Measured) -> Sequence[Metric]:
 
 
 def _cifar10_train(data: Path, source: InputSpec, seed: int) -> CalibrationSet:
-    split = read_cifar10(data / "cifar10", "train")
+    split = read_cifar10(find_data_set(data, "cifar10"), "train")
     chosen = np.sort(np.random.default_rng(seed).permutation(len(split))[:_CIFAR10_CALIBRATION_IMAGES])
     photos = [to_input(as_photo(split.images[index]), source)[0] for index in chosen]
     name = f"{split.name}, {len(chosen)} of {len(split)} images chosen by seed {seed}, sha256 of all {split.sha256}"
@@ -121,7 +121,7 @@ def _cifar10_train(data: Path, source: InputSpec, seed: int) -> CalibrationSet:
 
 
 def _cifar10_test(data: Path, measured: Measured) -> Sequence[Metric]:
-    return classification_metrics(read_cifar10(data / "cifar10", "test"), measured)
+    return classification_metrics(read_cifar10(find_data_set(data, "cifar10"), "test"), measured)
 
 
 KNOWN_MODELS = (

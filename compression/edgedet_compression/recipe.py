@@ -15,9 +15,11 @@ from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,
     ExportStage,
+    GivenStage,
     PruneWeightsStage,
     QuantizeStage,
     Reference,
+    RemoveBranchStage,
     SensitivityStage,
     Stage,
     Strict,
@@ -28,6 +30,8 @@ from edgedet_compression.recipe_stages import (
 _FOLDER = Path(__file__).parent / "recipes"
 _COARSEST_STRIDE = 32
 """Of YOLO's heads, in pixels."""
+_SIDES = {"cifar10": 32, "mnist": 28}
+"""Of the images of data sets, in pixels."""
 
 
 class DataSettings(Strict):
@@ -49,7 +53,28 @@ class DataSettings(Strict):
     seed: Annotated[int, Field(ge=0)] = 0
     """Of the hold-out and of the photos to calibrate on."""
     normalization: Literal["own", "imagenet"] = "own"
-    """Of what classifiers read: the mean and deviation of the data set, or ImageNet's, as a given network may want."""
+    """Of what classifiers read: the mean and deviation of the data set (of `folders` ImageNet's), or ImageNet's in any
+    case, as a given network may want."""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> Self:
+        for label in self.labels:
+            if self.labels.count(label) > 1:
+                raise ValueError(f"labels has {label!r} twice: take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _data_sets_stay_what_they_are(self) -> Self:
+        side = _SIDES.get(self.format)
+        if side is None:
+            return self
+        if self.labels:
+            raise ValueError(f"labels are those of {self.format}: take them out")
+        if "size" in self.model_fields_set and self.size != side:
+            raise ValueError(f"size = {self.size}: {self.format} has {side} pixels; take it out")
+        if self.format == "mnist" and self.normalization == "imagenet":
+            raise ValueError("normalization = 'imagenet' is of color photos, mnist is gray: take it out")
+        return self
 
 
 class Recipe(Strict):
@@ -87,6 +112,8 @@ class Recipe(Strict):
                 raise ValueError(f"stage {stage.name}: distillation.{wrong}")
             for wrong in _augmentation_faults(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
+            for wrong in _task_faults(stage, detects=self.detects):
+                raise ValueError(f"stage {stage.name}: {wrong}")
             if stage.name in names:
                 raise ValueError(f"two stages are called {stage.name}")
             names.add(stage.name)
@@ -160,6 +187,16 @@ def _reference_faults(stage: Stage, known: set[str], exports: set[str]) -> Itera
                 yield f"{reference!r} is no earlier stage that {what}"
 
 
+def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
+    """What only detectors have, or only classifiers."""
+    if detects and isinstance(stage, QuantizeStage | GivenStage):
+        yield f"{stage.kind} is of classifiers, and these photos have boxes"
+    elif not detects and isinstance(stage, RemoveBranchStage | BranchReportStage):
+        yield f"{stage.kind} is of detectors, and these photos have no boxes"
+    elif not detects and isinstance(stage, ExportStage) and stage.size is not None:
+        yield "size is of detectors: a classifier's package reads photos of data.size; take it out"
+
+
 def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
     if not isinstance(stage, TrainStage) or stage.distillation is None:
         return
@@ -214,6 +251,13 @@ def load_recipe(name: str) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise BuildRefused(f"recipe {name} is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BuildRefused(f"recipe {name}: {field}: {first['msg']}") from error
+        raise BuildRefused(f"recipe {name}: {_told(error)}") from error
+
+
+def _told(error: ValidationError) -> str:
+    """One of the faults: a name that is not known before the one that is missing because of it."""
+    first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    unknown = first["type"] == "extra_forbidden"
+    message = "nothing is called that" if unknown else first["msg"].removeprefix("Value error, ")
+    field = ".".join(str(part) for part in first["loc"])
+    return f"{field}: {message}" if field else message

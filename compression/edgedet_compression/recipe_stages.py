@@ -185,6 +185,8 @@ class BranchReportStage(_Stage):
     def _a_stride_each(self) -> Self:
         if len(self.variants) != len(self.strides):
             raise ValueError(f"{len(self.variants)} variants, {len(self.strides)} strides: one each")
+        if len({*self.strides}) < len(self.strides):
+            raise ValueError("strides has one of them twice")
         return self
 
 
@@ -197,7 +199,7 @@ class ExportStage(_Stage):
     description: str
     license: str
     size: Annotated[int, Field(gt=0)] | None = None
-    """Side of the package's input; else that of training."""
+    """Side of a detector's input; else that of training."""
     baseline: Reference | None = None
     """Of a 4-bit package: the float network that its accuracy is measured beside."""
 

@@ -5,10 +5,12 @@ where it is used.
 """
 # ruff: noqa: PLC0415
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
 
@@ -50,7 +52,10 @@ def recipes(
 
         if name is not None:
             text = recipe_text(name)
-            out.print(Syntax(text, "toml") if out.is_terminal else text, soft_wrap=True, markup=False, end="")
+            if sys.stdout.isatty():
+                out.print(Syntax(text, "toml"), soft_wrap=True, end="")
+            else:  # into a file: as it is, whatever FORCE_COLOR says
+                typer.echo(text, nl=False)
             return
         table = Table("recipe", "what it does", "stages")
         for known in recipe_names():
@@ -75,7 +80,7 @@ def run(
 
     - edgedet-compress run vgg16-cifar10
 
-    - edgedet-compress run mine.toml --until student
+    - edgedet-compress run mine.toml --until dense
     """
     with faults_told(_KEPT), bars() as progress:
         from edgedet_compression.recipe import load_recipe
@@ -149,10 +154,12 @@ def report(
 
         found, place = load_recipe(recipe), _place(data, runs, models, progress)
         target = file or Path(f"{found.name}.html")
+        if target.suffix == ".json":
+            raise BuildRefused(f"--to {target}: the figures are written there; give the HTML file a name of its own")
         folders = folders_of(found, place)
         known = folders | folders_read(found, folders, place)
         report_run(found, known, open_data(found, place), target, f"edgedet-compress run {recipe}", progress)
-    out.print(f"{target}", soft_wrap=True, highlight=False)
+    out.print(f"{target}, {target.with_suffix('.json')}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _place(data: Path | None, runs: Path | None, models: Path, progress: Progress) -> "Workplace":
@@ -165,7 +172,7 @@ def _place(data: Path | None, runs: Path | None, models: Path, progress: Progres
 def _show(done: "dict[str, StageFolder]") -> None:
     table = Table("stage", "reached")
     for name, folder in done.items():
-        table.add_row(name, _summary(folder.result()))
+        table.add_row(name, escape(_summary(folder.result())))
     out.print(table)
 
 

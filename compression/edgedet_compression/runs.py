@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from edgedet_runtime.package import load_package
 from pydantic import BaseModel
 from torch import nn
 
-from edgedet_compression.errors import BuildRefused
+from edgedet_compression.errors import BuildRefused, SourceUnreadable
 from edgedet_compression.networks.families import load_network
 
 NETWORK, RESULT, LOCK = "network.pt", "result.json", ".lock"
@@ -37,9 +37,10 @@ class StageFolder:
     @property
     def done(self) -> bool:
         """Whether the stage ended, and its files are still there; a package that took the place of its own is not."""
-        if not (self.path / RESULT).is_file():
+        try:
+            result = self.result()
+        except (OSError, SourceUnreadable):  # not written yet, or empty after a power failure
             return False
-        result = self.result()
         if result["inputs"] != self.inputs or not all(Path(self.path, file).exists() for file in result["files"]):
             return False
         return "package" not in result or _digest_of(Path(result["package"])) == result["digest"]
@@ -68,8 +69,16 @@ class StageFolder:
         part.replace(self.path / RESULT)
 
     def result(self) -> dict[str, Any]:
-        """What the stage wrote."""
-        result: dict[str, Any] = json.loads((self.path / RESULT).read_text(encoding="utf-8"))
+        """What the stage wrote.
+
+        Raises:
+            SourceUnreadable: it is no JSON.
+        """
+        file = self.path / RESULT
+        try:
+            result: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise SourceUnreadable(f"{file}: {error}: remove it, and run again") from error
         return result
 
     def network(self) -> nn.Module:
@@ -80,9 +89,10 @@ class StageFolder:
 def results_of(runs: Path, recipe: str, stage: str) -> Iterator[dict[str, Any]]:
     """What a recipe's stage wrote, on the inputs of now and on those that it had before."""
     for file in sorted((runs / recipe).glob(f"*/{RESULT}")):
-        result = StageFolder(file.parent, "").result()
-        if result.get("stage") == stage:
-            yield result
+        with suppress(SourceUnreadable):
+            result = StageFolder(file.parent, "").result()
+            if result.get("stage") == stage:
+                yield result
 
 
 def _digest_of(package: Path) -> str | None:

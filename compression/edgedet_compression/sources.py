@@ -112,6 +112,21 @@ def find_weights(data: Path, folder: str, file: str) -> Path:
     return _first_of((data / "weights" / folder / file,), "; compression/README.md tells where it comes from")
 
 
+def find_data_set(data: Path, name: str) -> Path:
+    """A data set's folder: in the data folder, else in the cache.
+
+    Raises:
+        SourceMissing: in neither; the message says how to get it.
+    """
+    places = (data / name, cache_folder() / name)
+    for place in places:
+        if place.is_dir():
+            return place
+    raise SourceMissing(
+        f"no folder {' nor '.join(map(str, places))}; `edgedet-compress fetch {name}` downloads the data set"
+    )
+
+
 def _first_of(places: Sequence[Path], advice: str) -> Path:
     for place in places:
         if place.is_file():
@@ -137,5 +152,5 @@ def folder_sha256(files: Sequence[Path]) -> str:
     """One sha256 over names and contents of files, in the order given."""
     total = hashlib.sha256()
     for path in files:
-        total.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+        total.update(os.fsencode(path.name) + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()

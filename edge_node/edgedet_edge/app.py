@@ -20,7 +20,7 @@ from edgedet_edge.photo_routes import PhotoRoutes
 from edgedet_edge.responses import error_response, json_response
 
 Scope = Annotated[Literal["node", "cluster"], Query(description="this node, or all in the registry")]
-Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back")]
+Window = Annotated[int, Query(ge=1, le=WINDOW_S, description="seconds to look back; covered_s tells how many count")]
 
 
 def create_server_app(node: EdgeNode) -> DirectRoutes:

@@ -51,8 +51,13 @@ class Catalog:
                 refusals.append(Refusal(package.folder, f"{package.folder}: {error}"))
         for refusal in refusals:
             log.error("package refused", reason=refusal.reason)
+        if not packages and refusals:
+            raise PackageRefused(f"models: every package is refused, the first because of {refusals[0].reason}")
         if not packages:
-            raise PackageRefused(f"models: no package below {folder}; a package is NAME/VERSION/manifest.json")
+            raise PackageRefused(
+                f"models: no package below {folder.absolute()}; a package is NAME/VERSION/manifest.json; "
+                "--models names another folder"
+            )
         if not models:
             raise PackageRefused(f"backend: {backend.name} runs no package: {refusals[-1].reason}")
         _check_default([model.package for model in models], default_model)

@@ -12,7 +12,7 @@ import structlog
 import typer
 import uvicorn
 import uvloop
-from edgedet_runtime.errors import PackageRefused, RuntimeFault
+from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
 from pydantic import ValidationError
@@ -44,7 +44,9 @@ def serve(
         typer.Option(help="marginal-cost (default), edge-only, fixed-boundary=K, neurosurgeon or greedy."),
     ] = None,
     models: Annotated[Path | None, typer.Option(help="Folder of packages (default ./models).")] = None,
-    default_model: Annotated[str | None, typer.Option(help="Package for requests that name none.")] = None,
+    default_model: Annotated[
+        str | None, typer.Option(help="Package for requests that name none (default: the task's first by name).")
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="What runs segments (default onnxruntime).")] = None,
     nvm_preset: Annotated[str | None, typer.Option(help="Simulated chip of --backend nvm: a preset.")] = None,
     chip: Annotated[int | None, typer.Option(help="Seed of that chip (default: the sidecar's).")] = None,
@@ -84,10 +86,6 @@ def serve(
         raise typer.BadParameter(_first_fault(error)) from error
     except tomllib.TOMLDecodeError as error:
         raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
-    except PackageRefused as error:
-        raise typer.BadParameter(
-            f"{error}. Looked in {settings.models.absolute()}; --models names another folder"
-        ) from error
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.masked())

@@ -1,7 +1,8 @@
 """What the node measured over the last minute, and its Prometheus families.
 
 Six buckets of ten seconds, each with a DDSketch per placement (Masson, Rim & Lee 2019; relative error 1 %) and plain
-counts; a query merges the buckets of its window, and a cluster's answer merges those of all nodes.
+counts; a query merges the buckets of its window, and a cluster's answer merges those of all nodes. None is divided, so
+an answer tells the seconds that its figures cover.
 """
 
 import base64
@@ -167,16 +168,22 @@ class Measurements:
             self._bytes.inc(bytes_sent)
         self._uncounted.clear()
         now = time.monotonic()
-        start = now - now % BUCKET_S
+        start = _bucket_start_s(now)
         if not self._buckets or self._buckets[-1].started_s < start:
             self._buckets.append(Bucket(start))
             self._buckets = [b for b in self._buckets if b.started_s > now - WINDOW_S - BUCKET_S]
         return self._buckets[-1]
 
 
-def latency_report(buckets: Iterable[Bucket], window_s: int) -> dict[str, Any]:
-    """The `placements` of `/v1/metrics/latency` over the last `window_s` seconds."""
-    recent = _recent(buckets, window_s)
+def seconds_covered(window_s: int) -> float:
+    """From the start of the bucket in which the window begins until now."""
+    now_s = time.monotonic()
+    return now_s - _bucket_start_s(now_s - window_s)
+
+
+def latency_report(buckets: Iterable[Bucket], covered_s: float) -> dict[str, Any]:
+    """The `placements` of `/v1/metrics/latency` over the last `covered_s` seconds."""
+    recent = _recent(buckets, covered_s)
     sketches: dict[str, DDSketch] = {name: DDSketch(_RELATIVE_ERROR) for name in (*PLACEMENTS, "all")}
     sums = {name: dict.fromkeys(STAGES, 0.0) for name in (*PLACEMENTS, "all")}
     for bucket in recent:
@@ -188,9 +195,9 @@ def latency_report(buckets: Iterable[Bucket], window_s: int) -> dict[str, Any]:
     return {name: _placement_latency(sketches[name], sums[name]) for name in sketches}
 
 
-def offload_report(buckets: Iterable[Bucket], window_s: int) -> dict[str, Any]:
-    """The counts of `/v1/metrics/offload` over the last `window_s` seconds."""
-    recent = _recent(buckets, window_s)
+def offload_report(buckets: Iterable[Bucket], covered_s: float) -> dict[str, Any]:
+    """The counts of `/v1/metrics/offload` over the last `covered_s` seconds."""
+    recent = _recent(buckets, covered_s)
     by_placement: Counts[str] = Counts()
     by_boundary: Counts[str] = Counts()
     by_reason: Counts[str] = Counts()
@@ -212,9 +219,14 @@ def offload_report(buckets: Iterable[Bucket], window_s: int) -> dict[str, Any]:
     }
 
 
-def _recent(buckets: Iterable[Bucket], window_s: int) -> list[Bucket]:
-    oldest = time.monotonic() - window_s - BUCKET_S
-    return [bucket for bucket in buckets if bucket.started_s > oldest]
+def _bucket_start_s(time_s: float) -> float:
+    return time_s - time_s % BUCKET_S
+
+
+def _recent(buckets: Iterable[Bucket], covered_s: float) -> list[Bucket]:
+    """Buckets that lie in these seconds for the larger part; those of this node do so wholly or not at all."""
+    oldest_s = time.monotonic() - covered_s - BUCKET_S / 2
+    return [bucket for bucket in buckets if bucket.started_s > oldest_s]
 
 
 def _placement_latency(sketch: DDSketch, sums_ms: dict[str, float]) -> dict[str, Any]:

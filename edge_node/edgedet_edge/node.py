@@ -24,7 +24,7 @@ from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBounda
 from edgedet_edge.execution import Execution, Parcel
 from edgedet_edge.handover import Handovers
 from edgedet_edge.job import Job, Outcome, ServedModel
-from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report
+from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report, seconds_covered
 from edgedet_edge.placement import Decision, EdgeOnly, FixedBoundary, Policy, Reason, parse_policy
 from edgedet_edge.prober import Prober
 from edgedet_edge.registry import Registry
@@ -260,19 +260,23 @@ class EdgeNode:
     async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/latency`."""
         buckets = await self._buckets(cluster)
+        covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
+            "covered_s": covered_s,
             "registry": self._registry.status,
-            "placements": latency_report(buckets, window_s),
+            "placements": latency_report(buckets, covered_s),
         }
 
     async def offload(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/offload`."""
         buckets = await self._buckets(cluster)
+        covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
+            "covered_s": covered_s,
             "registry": self._registry.status,
-            **offload_report(buckets, window_s),
+            **offload_report(buckets, covered_s),
             "clouds": self._scheduler.describe_clouds(),
         }
 

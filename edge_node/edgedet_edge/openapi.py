@@ -192,6 +192,7 @@ LATENCY_RESPONSES: Responses = {
     **_json_example(
         {
             "window_s": 60,
+            "covered_s": 63.7,
             "registry": "up",
             "placements": {"edge": _QUANTILES, "split": _QUANTILES, "cloud": _QUANTILES, "all": _QUANTILES},
         }
@@ -202,6 +203,7 @@ OFFLOAD_RESPONSES: Responses = {
     **_json_example(
         {
             "window_s": 60,
+            "covered_s": 63.7,
             "registry": "up",
             "requests": 1624,
             "offloaded": 812,

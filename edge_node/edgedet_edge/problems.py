@@ -60,7 +60,9 @@ def _describe(error: Exception) -> tuple[HTTPStatus, str, str]:
         return HTTPStatus(BadQuery.status), BadQuery.title, _first_fault(error)
     if isinstance(error, HTTPException):
         status = HTTPStatus(error.status_code)
-        return status, status.phrase, status.description or str(error.detail)
+        allowed = (error.headers or {}).get("Allow")
+        detail = f"method: this path takes {allowed}" if allowed else status.description
+        return status, status.phrase, detail or str(error.detail)
     return _INTERNAL
 
 

@@ -4,13 +4,16 @@ Answers are built as plain structures and encoded by orjson; validating every on
 the HTTP path (tests hold the answers against these models instead).
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgedet_edge.placement import BreakerState, Reason
 
 Placement = Literal["edge", "split", "cloud"]
+Covered = Annotated[
+    float, Field(description="seconds that the figures are of, up to ten more than the window; a rate divides by these")
+]
 
 
 class _Schema(BaseModel):
@@ -168,7 +171,8 @@ class PlacementLatency(_Schema):
 class LatencyMetrics(_Schema):
     """`placements` has edge, split, cloud and all."""
 
-    window_s: int
+    window_s: int = Field(description="as asked for")
+    covered_s: Covered
     registry: Literal["up", "down", "off"]
     placements: dict[str, PlacementLatency]
 
@@ -186,7 +190,8 @@ class CloudLink(_Schema):
 class OffloadMetrics(_Schema):
     """How much left the edge over the window."""
 
-    window_s: int
+    window_s: int = Field(description="as asked for")
+    covered_s: Covered
     registry: Literal["up", "down", "off"]
     requests: int
     offloaded: int

@@ -1,12 +1,12 @@
 """Settings of an edge node: flags before environment (``EDGEDET_EDGE_…``) before TOML file before defaults."""
 
-import re
 import secrets
 import socket
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
+from edgedet_runtime.cloud_address import checked_address
 from edgedet_runtime.setting_names import refuse_unknown_names
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import (
@@ -19,13 +19,6 @@ from pydantic_settings import (
 from redis.asyncio import ConnectionPool
 
 from edgedet_edge.placement import parse_policy
-
-
-def _address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ValueError(f"{value!r} is not HOST:PORT (an IPv6 address in brackets)")
-    return value
 
 
 def _split(value: object) -> object:
@@ -52,9 +45,7 @@ def _policy(value: str) -> str:
 
 PREFIX = "EDGEDET_EDGE_"
 """Of environment variables."""
-_HOST = re.compile(r"\[[0-9A-Fa-f:.]+(%\w+)?\]|[^\s:/\[\]]+")
-"""A name or an address; gRPC would look for a host called ``http://10.0.0.5`` for ever, in silence."""
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(checked_address)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -126,6 +117,17 @@ class EdgeSettings(BaseSettings):
                 "to try again for ever; set max_held_mb to at least that"
             )
         return max_held_mb
+
+    @field_validator("nvm_preset", "chip")
+    @classmethod
+    def _of_nvm(cls, value: str | int | None, info: ValidationInfo) -> str | int | None:
+        backend = info.data.get("backend", "nvm")  # a backend that is refused itself is told first
+        if backend != "nvm" and value not in ("", None):
+            raise ValueError(
+                f"--nvm-preset and --chip go with --backend nvm, and --backend is {backend}; give --backend nvm, or "
+                "leave them out"
+            )
+        return value
 
     @field_validator("capacity")
     @classmethod

@@ -61,13 +61,13 @@ class CocoDataset:
 def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoDataset:
     """Read `annotations` (instances JSON) of the photos in folder `photos`.
 
-    Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Ids in
-    quotes are taken as numbers.
+    Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Boxes of
+    no width or height are left out. Ids in quotes are taken as numbers.
 
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or a photo of
-            another size than it lists.
+        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or an id or a
+            category's name twice, or a photo of another size than it lists.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
@@ -77,21 +77,26 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         content["images"] = [{**image, "id": int(image["id"])} for image in content["images"]]
         listed = tuple(CocoPhoto(image["id"], photos / image["file_name"]) for image in content["images"])
         categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
-        boxes = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
+        read = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
+        # Nothing can be found there, and pycocotools would count a miss.
+        boxes = [item for item in read if min(item["bbox"][2:]) > 0]
         content["annotations"] = boxes
     except (ValueError, TypeError) as error:
         raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error
     except KeyError as error:
         raise DataUnreadable(f"{annotations} is not COCO's JSON: field {error} is missing") from error
-    for field, ids in (
-        ("images", [photo.id for photo in listed]),
-        ("categories", [number for number, _ in categories]),
+    for field, what, values in (
+        ("images", "id", [photo.id for photo in listed]),
+        ("categories", "id", [number for number, _ in categories]),
+        ("categories", "name", [label for _, label in categories]),
     ):
-        twice = next((number for number, count in Counter(ids).items() if count > 1), None)
+        twice = next((value for value, count in Counter(values).items() if count > 1), None)
         if twice is not None:
-            raise DataUnreadable(f"{annotations}: {field} has the id {twice} twice: give each an id of its own")
+            raise DataUnreadable(f"{annotations}: {field} has the {what} {twice} twice: give each a {what} of its own")
     if not listed or not boxes:
-        raise DataUnreadable(f"{annotations} lists {len(listed)} images and {len(boxes)} boxes: nothing to measure")
+        raise DataUnreadable(
+            f"{annotations} lists {len(listed)} images and {len(boxes)} boxes that have an area: nothing to measure"
+        )
     total = hashlib.sha256(hashlib.sha256(text).digest())
     for photo, image in zip(listed, content["images"], strict=True):
         if not photo.file.is_file():

@@ -18,18 +18,19 @@ class LabeledPhotos:
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     sha256: str
-    """Over every photo, in this order."""
+    """Over every photo and its label's name, in this order."""
 
 
 def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
-    """Photos `folder/LABEL/*.jpg|jpeg|png` for every label of a package.
+    """Photos `folder/LABEL/*.jpg|jpeg|png` for every label of a package; hidden folders, of previews, are no labels.
 
     Raises:
         DataMissing: no photo below the folder.
         DataMismatch: a subfolder whose name is none of the labels.
     """
     index = {label: place for place, label in enumerate(labels)}
-    files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    files = [path for path in found if not path.parent.name.startswith(".")]
     if not files:
         raise DataMissing(f"no photo LABEL/NAME.jpg or .png below {folder}")
     strange = sorted({path.parent.name for path in files} - index.keys())
@@ -37,5 +38,6 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
         raise DataMismatch(f"{folder}/{strange[0]} is none of the package's labels: {', '.join(labels[:20])}")
     total = hashlib.sha256()
     for path in files:
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+        for part in (path.parent.name.encode(), path.read_bytes()):
+            total.update(hashlib.sha256(part).digest())
     return LabeledPhotos(folder.name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest())

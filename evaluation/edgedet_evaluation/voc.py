@@ -2,6 +2,8 @@
 
 import hashlib
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from edgedet_evaluation.coco import CocoDataset, CocoPhoto
 from edgedet_evaluation.errors import DataMissing, DataUnreadable
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_MARK = re.compile(r"\s+(-1|0|1)$")
+"""Of a list that is about one label: the photo has none, a difficult one, one."""
 
 
 def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | None = None) -> CocoDataset:
@@ -25,18 +29,22 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
 
     Raises:
         DataMissing: the list, or a photo or an annotation that it names.
-        DataUnreadable: an annotation that is not VOC's XML, a label that is none of `labels`, or a photo of another
-            size than its annotation tells.
+        DataUnreadable: an annotation that is not VOC's XML, a label that is none of `labels`, a photo of another
+            size than its annotation tells, or one that is listed twice.
     """
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listed.is_file():
         raise DataMissing(f"no list of photos at {listed}")
     try:
-        stems = [line.split()[0] for line in listed.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        lines = listed.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
+    stems = [_stem(folder, line.strip()) for line in lines if line.strip()]
     if not stems:
         raise DataUnreadable(f"{listed} names no photo")
+    twice = next((stem for stem, count in Counter(stems).items() if count > 1), None)
+    if twice is not None:  # it could be learned and held out at once
+        raise DataUnreadable(f"{listed} names {twice} twice: take one of the lines out")
     photos = [CocoPhoto(number, _photo(folder, stem, listed)) for number, stem in enumerate(stems, start=1)]
     files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
     found = [_read(file, listed) for file in files]
@@ -70,12 +78,22 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
     return CocoDataset(name or f"{folder.name} {split}", tuple(photos), categories, content, total.hexdigest())
 
 
+def _stem(folder: Path, line: str) -> str:
+    """The photo of a line: its name may have spaces, so that a mark is one only where nothing is called so."""
+    annotation = folder / "Annotations" / f"{line}.xml"
+    return line if _file(folder, line) or annotation.is_file() else _MARK.sub("", line)
+
+
+def _file(folder: Path, stem: str) -> Path | None:
+    files = (folder / "JPEGImages" / f"{stem}{suffix}" for suffix in _SUFFIXES)
+    return next((file for file in files if file.is_file()), None)
+
+
 def _photo(folder: Path, stem: str, listed: Path) -> Path:
-    for suffix in _SUFFIXES:
-        file = folder / "JPEGImages" / f"{stem}{suffix}"
-        if file.is_file():
-            return file
-    raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
+    file = _file(folder, stem)
+    if file is None:
+        raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
+    return file
 
 
 _Object = tuple[str, tuple[float, float, float, float], bool]

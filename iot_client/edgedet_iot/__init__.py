@@ -3,10 +3,16 @@
 Imports nothing else of EdgeDet, so that it fits on a camera; HTTP by httpx.
 """
 
+import sys as _sys
+
 try:
     import httpx as _httpx  # noqa: F401  (asked for here, so that the message below comes first)
 except ModuleNotFoundError as missing:
-    raise ModuleNotFoundError("edgedet-iot needs httpx: in a clone of EdgeDet, pip install '.[iot]'") from missing
+    _needed = "edgedet-iot needs httpx: in a clone of EdgeDet, pip install '.[iot]'"
+    # The command begins here as well, and its user wants no traceback.
+    if _sys.argv[0].endswith("edgedet-iot") or _sys.orig_argv[1:3] == ["-m", "edgedet_iot"]:
+        _sys.exit(_needed)
+    raise ModuleNotFoundError(_needed) from missing
 
 from edgedet_iot.answers import (
     Box,

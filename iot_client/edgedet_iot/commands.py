@@ -57,7 +57,7 @@ def send(
     model: ModelName = None,
     score_threshold: Annotated[float | None, typer.Option(help="Least score of an object.", min=0, max=1)] = None,
     classify: Classify = False,
-    deadline_s: Annotated[float, typer.Option(help="Seconds for an answer, retries included.")] = DEADLINE_S,
+    deadline_s: Annotated[float, typer.Option(help="Seconds for an answer, retries included.", min=0.001)] = DEADLINE_S,
 ) -> None:
     """Send photos one by one and print what is in them. Exit 1 if one was not answered.
 
@@ -154,6 +154,8 @@ def stream_folder(
         raise typer.BadParameter(str(error)) from error
     out.print(stream_line(report), highlight=False, soft_wrap=True)
     out.print(stream_table(report))
+    for refusal in report.refusals.values():
+        _complain(refusal)
     if json_file is not None:
         _write_report(report, json_file)
     if not report.answered and UNREACHABLE in report.by_status:

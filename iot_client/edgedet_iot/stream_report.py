@@ -42,6 +42,8 @@ class StreamReport:
     in_time: int
     """Answered within the deadline, counted from the intended send time."""
     by_status: dict[str, int]
+    refusals: dict[str, str]
+    """What an edge said to the first photo of each status that it refused."""
     by_edge: dict[str, int]
     """Answered photos by edge."""
     by_placement: dict[str, LatencyRow]
@@ -76,6 +78,7 @@ class Tally:
         self.offered = 0
         self.in_time = 0
         self.by_status: Counter[str] = Counter()
+        self.refusals: dict[str, str] = {}
         self.by_edge: Counter[str] = Counter()
         self.latencies: dict[str, LatencySketch] = {}
 
@@ -89,7 +92,10 @@ class Tally:
 
     def failed(self, fault: IotFault) -> None:
         """No answer came."""
-        self.by_status[outcome_of(fault)] += 1
+        outcome = outcome_of(fault)
+        self.by_status[outcome] += 1
+        if isinstance(fault, Refused):
+            self.refusals.setdefault(outcome, str(fault))
 
     def unreadable(self) -> None:
         """There was nothing to send."""
@@ -105,6 +111,7 @@ class Tally:
             answered=self.by_status["200"],
             in_time=self.in_time,
             by_status={status: count for status, count in sorted(self.by_status.items()) if count},
+            refusals=dict(sorted(self.refusals.items())),
             by_edge=dict(sorted(self.by_edge.items())),
             by_placement=rows,
         )

@@ -90,11 +90,14 @@ def _photo_bytes(file: Path) -> bytes:
 
 def _description(package: Package) -> str:
     manifest = package.manifest
-    size_mb = sum(package.path(file).stat().st_size for file in manifest.files) / 1e6
+    nbytes = sum(package.path(file).stat().st_size for file in manifest.files)
+    size = f"{nbytes / 1e6:.1f} MB" if nbytes >= 1e6 else f"{nbytes / 1e3:.1f} kB"
+    million_macs = manifest.macs / 1e6
+    macs = f"{million_macs:,.0f}" if million_macs >= 10 else f"{million_macs:.2g}"
     figures = escape("".join(f"\n  {m.name} {m.value:g}{m.unit}: {m.dataset}, n = {m.n}" for m in manifest.metrics))
     return (
-        f"[bold]{package.reference}[/bold]  {manifest.task}, {len(manifest.labels)} labels, {size_mb:.1f} MB, "
-        f"{manifest.macs / 1e6:,.0f} million MACs, {manifest.segment_count} segments\n"
+        f"[bold]{package.reference}[/bold]  {manifest.task}, {len(manifest.labels)} labels, {size}, "
+        f"{macs} million MACs, {manifest.segment_count} segments\n"
         f"digest {package.digest}{figures}"
     )
 

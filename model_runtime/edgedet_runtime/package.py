@@ -14,6 +14,7 @@ from edgedet_runtime.manifest import SCHEMA_VERSION, Manifest, Task
 MANIFEST = "manifest.json"
 SIDECAR = "nvm.json"
 """What a folder beside the packages holds that says how one of them lies on simulated arrays; it is no package."""
+_VERBS: dict[Task, str] = {"detect": "detects", "classify": "classifies"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ def load_package(folder: Path) -> Package:
     try:
         text = (folder / MANIFEST).read_bytes()
     except OSError as error:
-        raise PackageRefused(f"{folder}: cannot read {MANIFEST}: {error.strerror}") from error
+        hint = _what_else(folder)
+        raise PackageRefused(f"{folder}: cannot read {MANIFEST}: {error.strerror}{hint}") from error
     manifest = _parse_manifest(folder, text)
     for file, expected in manifest.files.items():
         try:
@@ -117,8 +119,11 @@ def find_package(packages: list[Package], task: Task, wanted: str | None) -> Pac
         UnknownModel: naming what there is.
     """
     of_task = [package for package in packages if package.manifest.task == task]
+    if not of_task:
+        known = ", ".join(sorted(package.reference for package in packages)) or "none"
+        raise UnknownModel(f"model: no package here {_VERBS[task]}; there are: {known}")
     name, _, version = (wanted or "").partition(":")
-    if not name and of_task:
+    if not name:
         name = min(package.manifest.name for package in of_task)
     matches = [
         package
@@ -126,8 +131,8 @@ def find_package(packages: list[Package], task: Task, wanted: str | None) -> Pac
         if package.manifest.name == name and version in ("", str(package.manifest.version))
     ]
     if not matches:
-        known = ", ".join(sorted(package.reference for package in of_task)) or "none"
-        raise UnknownModel(f"model: no package {wanted or '(default)'!r} for task {task!r}; there are: {known}")
+        known = ", ".join(sorted(package.reference for package in of_task))
+        raise UnknownModel(f"model: no package {wanted!r} for task {task!r}; there are: {known}")
     return max(matches, key=lambda package: package.manifest.version)
 
 
@@ -135,6 +140,15 @@ def file_sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _what_else(folder: Path) -> str:
+    """What a folder without a manifest is instead, where that can be seen."""
+    if (folder / SIDECAR).exists():
+        name = folder.absolute().parent.name.partition("-nvm-")[0]
+        return f"; this is a sidecar: give the package that it was compiled from, {name}/{folder.absolute().name}"
+    versions = sorted(str(path.parent) for path in folder.glob(f"*/{MANIFEST}"))
+    return f"; a package is NAME/VERSION: give {' or '.join(versions)}" if versions else ""
 
 
 def _parse_manifest(folder: Path, text: bytes) -> Manifest:

@@ -18,7 +18,7 @@ from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.estimator import Estimate, mean_over_photos
 from edgedet_nvm.device.preset import Preset
-from edgedet_nvm.evaluation_set import Comparison, EvaluationSet
+from edgedet_nvm.evaluation_set import Comparison, EvaluationSet, limited
 from edgedet_nvm.saturation import saturated_shares
 from edgedet_nvm.sidecar import Sidecar, read_sidecar, sidecar_folder
 
@@ -49,8 +49,8 @@ def evaluate_chip(
         list(answers(package, prepare_chain(package, backend, whole=True), photos, advance, threads))
         for backend in (OnnxRuntimeBackend(), NvmBackend(sidecar, chip, spent.append))
     )
-    some = list(islice(photos.photos(), _SATURATION_PHOTOS))
-    inputs = (to_input(photo, package.manifest.input)[0] for photo in some)
+    some = limited(photos, _SATURATION_PHOTOS)
+    inputs = (to_input(photo, package.manifest.input)[0] for photo in some.photos())
     network = load_network(package.path("model.onnx"))
     return ChipEvaluation(
         photos.compare(digital, on_chip),

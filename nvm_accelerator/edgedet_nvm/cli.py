@@ -5,10 +5,10 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from edgedet_evaluation.answering import read_photos
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
 from edgedet_runtime.package import load_package
-from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.segments import load_network
 from numpy.typing import NDArray
 from rich.table import Table
@@ -24,7 +24,7 @@ from edgedet_nvm.mapping_picture import mapping_svg
 from edgedet_nvm.photo_options import Data, Folder, PresetName, calibration_inputs
 from edgedet_nvm.placement import MappingReport
 from edgedet_nvm.placement import report as mapping_report
-from edgedet_nvm.sidecar import compile_package, map_package, write_sidecar
+from edgedet_nvm.sidecar import compile_package, map_package, refuse_existing, sidecar_folder, write_sidecar
 from edgedet_nvm.sweep_command import sweep
 from edgedet_nvm.terminal import err, faults_told, out, write
 
@@ -102,7 +102,10 @@ def compile_(
     exact_wires: Annotated[
         bool, typer.Option("--exact-wires", help="NOR wires follow each photo's codes: several times as slow.")
     ] = False,
-    models: Annotated[Path, typer.Option(help="Folder of packages to write into.")] = Path("models"),
+    models: Annotated[
+        Path | None,
+        typer.Option(help="Folder of packages to write into; default: the one that holds PACKAGE.", show_default=False),
+    ] = None,
 ) -> None:
     """Map a package onto a preset's arrays, calibrate its ADC and write the sidecar package.
 
@@ -116,11 +119,13 @@ def compile_(
     """
     with faults_told():
         package, made = load_package(folder), load_preset(preset)
+        target = sidecar_folder(package, made.name, models)
+        refuse_existing(target)
         inputs = _inputs(package.manifest.input, photos) if photos else calibration_inputs(package, made, data, None)
         sidecar = compile_package(
             package, made, preset, chip, _cut(cut), _method(method), inputs, exact_wires=exact_wires
         )
-        target = write_sidecar(models, sidecar)
+        write_sidecar(target.parent.parent, sidecar)
     if sidecar.ranges is not None:
         table = Table("layer", "ADC step, levels", "clipped at calibration")
         for layer, share in sidecar.ranges.saturation().items():
@@ -218,4 +223,4 @@ def _method(text: str) -> Method:
 def _inputs(source: InputSpec, photos: list[Path]) -> list[NDArray[np.uint8]]:
     if not photos:
         return [np.random.default_rng(0).integers(0, 256, source.tensor.shape, np.uint8)]
-    return [to_input(decode_photo(file.read_bytes()), source)[0] for file in photos]
+    return [to_input(photo, source)[0] for photo in read_photos(photos)]

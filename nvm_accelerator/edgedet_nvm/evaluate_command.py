@@ -26,7 +26,7 @@ from edgedet_nvm.photo_options import (
     calibration_inputs,
     chosen_photos,
 )
-from edgedet_nvm.sidecar import Sidecar, compile_package, sidecar_folder
+from edgedet_nvm.sidecar import Sidecar, compile_package
 from edgedet_nvm.terminal import bar, faults_told, out, told, write
 
 
@@ -83,7 +83,7 @@ def _sidecar(
     """Mapping and ADC ranges, and where they come from."""
     stored = None if calibrate is not None else stored_sidecar(package, preset)
     if stored is not None:
-        return stored, str(sidecar_folder(package, preset.name))
+        return stored, f"{stored.name}:{stored.version}"
     inputs = calibration_inputs(package, preset, data, calibrate)
     sidecar = compile_package(package, preset, preset_name, 0, "channels", "mse", inputs)
     return sidecar, f"calibrated on {len(inputs)} photos"

@@ -140,10 +140,8 @@ def known_set(package: Package, data: Path) -> EvaluationSet:
     """
     manifest = package.manifest
     if manifest.task == "detect":
-        folder = data / _COCO
-        annotations = folder / "annotations" / "instances_val2017.json"
-        return _boxes(package, read_coco(annotations, folder / "val2017", f"{_COCO}/val2017"))
-    return _labeled(_known_images(package, data, "test"))
+        return _known_boxes(package, data, "--photos DIR and --annotations FILE (COCO's JSON)")
+    return _labeled(_known_images(package, data, "test", "--photos DIR with one folder per label"))
 
 
 def own_set(package: Package, photos: Path, annotations: Path | None) -> EvaluationSet:
@@ -166,7 +164,7 @@ def limited(whole: EvaluationSet, limit: int | None) -> EvaluationSet:
         return whole
     places = np.arange(limit) * len(whole) // limit
     if isinstance(whole, LabeledSet):
-        return replace(whole, places=places)
+        return replace(whole, places=whole.places[places])
     chosen = tuple(whole.dataset.photos[place] for place in places)
     return replace(whole, dataset=replace(whole.dataset, photos=chosen))
 
@@ -177,9 +175,11 @@ def known_calibration(package: Package, data: Path) -> Iterable[Photo]:
     Raises:
         DataMissing, DataMismatch: as `known_set`.
     """
+    own = "photos to calibrate on (compile: PHOTOS; evaluate and sweep: --calibrate DIR)"
     if package.manifest.task == "detect":
+        _known_boxes(package, data, own)  # refuses labels that COCO's photos do not show
         return folder_photos(data / _COCO / "train2017")
-    dataset = _known_images(package, data, "train")
+    dataset = _known_images(package, data, "train", own)
     count = min(_CALIBRATION_PHOTOS, len(dataset))
     return map(as_photo, dataset.images[np.arange(count) * len(dataset) // count])
 
@@ -197,12 +197,19 @@ def folder_photos(folder: Path) -> Iterable[Photo]:
     return read_photos(files[place * len(files) // count] for place in range(count))
 
 
-def _known_images(package: Package, data: Path, split: Split) -> LabeledImages:
+def _known_boxes(package: Package, data: Path, instead: str) -> BoxSet:
+    folder = data / _COCO
+    annotations = folder / "annotations" / "instances_val2017.json"
+    dataset = read_coco(annotations, folder / "val2017", f"{_COCO}/val2017")
+    try:
+        return _boxes(package, dataset)
+    except DataMismatch as error:
+        raise DataMismatch(f"{package.reference}: its labels are not COCO's; give {instead}") from error
+
+
+def _known_images(package: Package, data: Path, split: Split, instead: str) -> LabeledImages:
     if package.manifest.labels not in _KNOWN:
-        raise DataMismatch(
-            f"{package.reference}: its labels are neither CIFAR-10's nor MNIST's; give --photos DIR with one folder "
-            "per label"
-        )
+        raise DataMismatch(f"{package.reference}: its labels are neither CIFAR-10's nor MNIST's; give {instead}")
     folder, read = _KNOWN[package.manifest.labels]
     return read(data / folder, split)
 

@@ -24,7 +24,8 @@ Annotations = Annotated[
     Path | None, typer.Option(help="Detector: boxes of --photos in COCO's JSON.", show_default=False)
 ]
 Calibrate = Annotated[
-    Path | None, typer.Option(help="Photos to calibrate the ADC on; default: training photos.", show_default=False)
+    Path | None,
+    typer.Option(help="Photos to calibrate ADC and wires on; default: training photos.", show_default=False),
 ]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only so many photos, evenly spread.", show_default=False)]
 Threads = Annotated[int, typer.Option(min=1, help="Photos at the same time.")]
@@ -47,12 +48,13 @@ def chosen_photos(
 
 
 def calibration_inputs(package: Package, preset: Preset, data: Path | None, calibrate: Path | None) -> list[Tensor]:
-    """Network inputs uint8 [1, height, width, channels]; none for a preset without converters.
+    """Network inputs uint8 [1, height, width, channels]; none for a preset with neither converters nor NOR wires.
 
     Raises:
         DataMissing: no option names photos, or they are not there.
     """
-    photos = () if preset.adc is None else _calibration_photos(package, data, calibrate)
+    has_nor_wires = preset.wires is not None and preset.wires.topology == "nor"
+    photos = _calibration_photos(package, data, calibrate) if preset.adc is not None or has_nor_wires else ()
     return [to_input(photo, package.manifest.input)[0] for photo in photos]
 
 
@@ -61,6 +63,6 @@ def _calibration_photos(package: Package, data: Path | None, calibrate: Path | N
         return folder_photos(calibrate)
     if data is None:
         raise DataMissing(
-            "no photos to calibrate the ADC on: name some (evaluate and sweep: --calibrate DIR), or set EDGEDET_DATA"
+            "no photos to calibrate on: name some (evaluate and sweep: --calibrate DIR), or set EDGEDET_DATA"
         )
     return known_calibration(package, data)

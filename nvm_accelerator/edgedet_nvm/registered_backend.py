@@ -46,5 +46,5 @@ class RegisteredNvmBackend:
             return compile_package(package, self._preset, self._preset_name, 0, "channels", "mse", [])
         raise PackageRefused(
             f"{folder}: is not there, and {self._preset.name} has an ADC whose ranges need photos; run "
-            f"edgedet-nvm compile {package.folder} PHOTOS --preset {self._preset_name} --models {folder.parent.parent}"
+            f"edgedet-nvm compile {package.folder} PHOTOS --preset {self._preset_name}"
         )

@@ -1,5 +1,6 @@
 """The sidecar package ``<name>-nvm-<preset>/<version>/nvm.json``: how a package lies on arrays. It holds no weights."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
+from edgedet_nvm.device.record import first_fault
 from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
 from edgedet_nvm.mean_inputs import find_mean_inputs
@@ -125,10 +127,11 @@ def compile_package(
     )
 
 
-def sidecar_folder(package: Package, preset_name: str) -> Path:
-    """``<name>-nvm-<preset>/<version>`` beside the package: where a node looks for its sidecar."""
-    manifest = package.manifest
-    return package.folder.parent.parent / sidecar_name(package, preset_name) / str(manifest.version)
+def sidecar_folder(package: Package, preset_name: str, models: Path | None = None) -> Path:
+    """``<name>-nvm-<preset>/<version>`` below `models`; without it beside the package, where a node looks for it."""
+    # A package named as `1` or `../1` has its parents in the absolute path alone; links to versions stay links.
+    beside = Path(os.path.normpath(package.folder.absolute())).parent.parent
+    return (models or beside) / sidecar_name(package, preset_name) / str(package.manifest.version)
 
 
 def sidecar_name(package: Package, preset_name: str) -> str:
@@ -143,11 +146,20 @@ def write_sidecar(models: Path, sidecar: Sidecar) -> Path:
         PackageRefused: the folder exists: versions are immutable.
     """
     folder = models / sidecar.name / str(sidecar.version)
-    if folder.exists():
-        raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
+    refuse_existing(folder)
     folder.mkdir(parents=True)
     (folder / SIDECAR).write_text(sidecar.model_dump_json(indent=1) + "\n")
     return folder
+
+
+def refuse_existing(folder: Path) -> None:
+    """Told before a calibration too, which takes long.
+
+    Raises:
+        PackageRefused: the folder exists.
+    """
+    if folder.exists():
+        raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
 
 
 def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
@@ -161,9 +173,7 @@ def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
     except OSError as error:
         raise PackageRefused(f"{folder}: cannot read {SIDECAR}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PackageRefused(f"{folder}: {SIDECAR}: {field}: {first['msg']}; compile it anew") from error
+        raise PackageRefused(f"{folder}: {SIDECAR}: {first_fault(error)}; compile it anew") from error
     if sidecar.digest != package.digest:
         raise PackageRefused(
             f"{folder}: was compiled from {sidecar.compiled_from} with digest {sidecar.digest[:12]}…, "

@@ -30,7 +30,9 @@ class BoxedPhoto:
 def load_boxed_photos(
     dataset: CocoDataset, labels: Sequence[str], size: int, progress: Progress = silent
 ) -> list[BoxedPhoto]:
-    """All photos of a data set, the longer side shrunk to `size`; crowds and boxes without area are left out.
+    """All photos of a data set, the longer side shrunk to `size`; crowds are left out.
+
+    Boxes are cut at the photo's edges, as a network's answers are; those with no area in the photo are left out, too.
 
     Raises:
         SourceUnreadable: a photo that cannot be decoded, by name.
@@ -39,26 +41,33 @@ def load_boxed_photos(
     place = {category: label for label, category in enumerate(dataset.category_ids(labels))}
     found: dict[int, list[tuple[int, list[float]]]] = {photo.id: [] for photo in dataset.photos}
     for item in dataset.content["annotations"]:
-        x, y, width, height = item["bbox"]
         if item["image_id"] not in found:
             raise SourceUnreadable(f"{dataset.name}: a box names the photo {item['image_id']}, which is not listed")
-        if item["category_id"] in place and not item.get("iscrowd") and width > 0 and height > 0:
+        if item["category_id"] in place and not item.get("iscrowd"):
+            x, y, width, height = item["bbox"]
             found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
     photos = []
     advance = progress(f"reading {dataset.name}", len(dataset.photos))
     for photo in dataset.photos:
         pixels = decoded(photo.file).pixels[:, :, :3]
-        boxes = np.array([box for _, box in found[photo.id]], np.float32).reshape(-1, 4)
+        boxes, numbers = _cut(found[photo.id], pixels.shape[1], pixels.shape[0])
         scale = min(1.0, size / max(pixels.shape[:2]))
         if scale < 1.0:
             shape = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
             boxes = boxes * np.array([shape[0] / pixels.shape[1], shape[1] / pixels.shape[0]] * 2, np.float32)
             pixels = np.asarray(cv2.resize(pixels, shape, interpolation=cv2.INTER_AREA), np.uint8)
-        photos.append(
-            BoxedPhoto(np.ascontiguousarray(pixels), boxes, np.array([k for k, _ in found[photo.id]], np.int64))
-        )
+        photos.append(BoxedPhoto(np.ascontiguousarray(pixels), boxes, numbers))
         advance()
     return photos
+
+
+def _cut(found: Sequence[tuple[int, list[float]]], width: int, height: int) -> tuple[Boxes, NDArray[np.int64]]:
+    """What a photo of `width` x `height` pixels shows of boxes, and their labels."""
+    boxes = np.array([box for _, box in found], np.float32).reshape(-1, 4)
+    labels = np.array([label for label, _ in found], np.int64)
+    boxes = np.clip(boxes, 0, np.array([width, height] * 2, np.float32))
+    seen = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return boxes[seen], labels[seen]
 
 
 def decoded(file: Path) -> Photo:

@@ -180,6 +180,7 @@ class ClassificationData:
 
     def score_package(self, package: Package) -> list[Score]:
         """The same of a package, through its segment chain."""
+        self._refuse_other_size(package)
         photos = (as_photo(image) for image in _in_color(self.test))
         answers = package_answers(package, photos, len(self.test), self.progress)
         return self._scores(np.array([best_class(answer) for answer in answers]))
@@ -219,9 +220,10 @@ class ClassificationData:
         """Of a package, on the test split.
 
         Raises:
-            DataMismatch: the package has other labels, or the same in another order.
+            DataMismatch: the package has other labels, the same in another order, or reads photos of another size.
         """
         test, package = self.test, measured.package
+        self._refuse_other_size(package)
         if package.manifest.labels != self.labels:
             raise DataMismatch(
                 f"{package.folder} has the labels {', '.join(package.manifest.labels[:20])}, {test.name} has "
@@ -229,12 +231,21 @@ class ClassificationData:
             )
         return classification_metrics(LabeledImages(test.name, _in_color(test), test.labels.numpy()), measured)
 
+    def _refuse_other_size(self, package: Package) -> None:
+        """Photos as this data set holds them are not what an edge would shrink for another size."""
+        reads, (_, rows, columns) = package.manifest.input, self.image_shape
+        if (reads.height, reads.width) != (rows, columns):
+            raise DataMismatch(
+                f"{package.folder} reads {reads.height} x {reads.width} pixels, the recipe's data has "
+                f"{rows} x {columns}: take the recipe that made the package"
+            )
+
     def _read(self, split: str) -> ImageSet:
         if self.settings.format == "folders":
             # The training split's folders number the classes of all splits.
             first = split == self.settings.train
             classes = self.settings.labels or (None if first else self._all_training.classes)
-            return read_image_folder(self.folder / split, self.settings.size, classes, self.progress)
+            return read_image_folder(self.folder / split, self.settings.size, classes, self.progress, all_classes=first)
         if split not in {"train", "test"}:
             raise BuildRefused(f"{self.settings.format} has the splits train and test, not {split!r}")
         reader = read_cifar10 if self.settings.format == "cifar10" else read_mnist

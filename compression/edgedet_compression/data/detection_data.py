@@ -106,13 +106,18 @@ class DetectionData:
         return family(num_classes=len(self.labels), size=self.settings.size, anchors=scaled)
 
     def check(self, stage: TrainStage | PruneWeightsStage) -> None:
-        """Find out before the work whether the stage's network fits; photos are not read for that.
+        """Find out before the work whether the stage can learn these photos; they are not decoded for that.
 
         Raises:
-            BuildRefused: its family is one of classifiers, or it has too many or too few anchors.
+            BuildRefused: the network's family is one of classifiers, or it has too many or too few anchors; or there
+                are fewer photos than a batch holds.
         """
         if isinstance(stage, TrainStage) and stage.network is not None:
             self._check_network(stage.network)
+        batch, count = stage.schedule.batch, sum(len(part.photos) for part in self._learned(stage))
+        if batch > count:
+            name = self._all_training.name
+            raise BuildRefused(f"batch = {batch}: {name} has {count} photos to learn: give a smaller one")
 
     def _check_network(self, settings: NetworkSettings) -> None:
         if settings.family not in _YOLO:
@@ -125,10 +130,9 @@ class DetectionData:
 
     def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> DetectionTask:
         """What the stage learns."""
-        training, validation = self._parts
-        datasets = [training, validation] if stage.all_data and validation is not None else [training]
-        size = self.settings.size
-        photos = [photo for part in datasets for photo in load_boxed_photos(part, self.labels, size, self.progress)]
+        validation, size = self._parts[1], self.settings.size
+        parts = self._learned(stage)
+        photos = [photo for part in parts for photo in load_boxed_photos(part, self.labels, size, self.progress)]
         return DetectionTask(
             photos=photos,
             validation=None if stage.all_data or validation is None else self.validation_photos,
@@ -140,6 +144,10 @@ class DetectionData:
             criterion=YoloLoss(label_smoothing=stage.schedule.label_smoothing),
             distill=_distillation(stage, teacher),
         )
+
+    def _learned(self, stage: TrainStage | PruneWeightsStage) -> list[CocoDataset]:
+        training, validation = self._parts
+        return [training, validation] if stage.all_data and validation is not None else [training]
 
     @cached_property
     def _test_photos(self) -> PreparedPhotos:

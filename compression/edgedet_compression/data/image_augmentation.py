@@ -15,6 +15,7 @@ from torch import Tensor
 
 # Luma of ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
+_Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class ImageAugmentation:
     """What is moved in from beyond the edge: the image's reflection, or black."""
     cutout: Annotated[int, Field(ge=0)] = 0
     """Side of a square of the data set's mean color, its center anywhere (DeVries & Taylor 2017); 0: none."""
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
+    brightness: _Share = 0.0
+    contrast: _Share = 0.0
+    saturation: _Share = 0.0
     """Greatest relative changes, 0…1."""
 
 

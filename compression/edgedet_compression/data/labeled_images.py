@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from edgedet_evaluation import cifar10, mnist
-from edgedet_evaluation.labeled_folders import PHOTO_SUFFIXES, read_labeled_folders
+from edgedet_evaluation.labeled_folders import read_labeled_folders
 from edgedet_runtime.errors import PhotoRefused
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
@@ -65,23 +65,35 @@ def read_mnist(folder: Path, split: cifar10.Split) -> ImageSet:
 
 
 def read_image_folder(
-    folder: Path, size: int, classes: Sequence[str] | None = None, progress: Progress = silent
+    folder: Path,
+    size: int,
+    classes: Sequence[str] | None = None,
+    progress: Progress = silent,
+    *,
+    all_classes: bool = True,
 ) -> ImageSet:
     """Photos `folder/CLASS/*.jpg|jpeg|png`, brought to `size` x `size` pixels as the runtime would (plain, area).
 
-    `classes` gives the order of the labels, and refuses folders of other names; without it all folders that hold
-    photos are classes, by name.
+    `classes` gives the order of the labels, and refuses folders of other names; without it all folders are classes, by
+    name, but hidden ones. Every class needs a photo, unless `all_classes` is False: where nothing is learned.
 
     Raises:
-        SourceMissing: no such folder.
+        SourceMissing: no such folder, or no photo of a class.
         SourceUnreadable: a photo that cannot be decoded, by name.
         DataMissing, DataMismatch: no photo in it; a folder that is none of `classes`.
         BuildRefused: fewer than two classes.
     """
     if not folder.is_dir():
         raise SourceMissing(f"{folder} is no folder: it must hold one folder of photos for every class")
-    names = tuple(classes or sorted(entry.name for entry in folder.iterdir() if _holds_photos(entry)))
+    visible = (entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    names = tuple(classes or sorted(visible))
     found = read_labeled_folders(folder, names)
+    without = sorted(set(range(len(names))) - set(found.labels))
+    if without and all_classes:
+        raise SourceMissing(
+            f"{folder / names[without[0]]} has no .jpg, .jpeg or .png photo: put some there, or remove the "
+            "folder and the name in data.labels"
+        )
     if len(names) < 2:
         raise BuildRefused(f"{folder} holds the class {names[0]} alone: a classifier needs two folders of photos")
     spec = InputSpec(name="image", height=size, width=size, channels=3, resize="plain", filter="area")
@@ -101,10 +113,6 @@ def _decoded(file: Path, spec: InputSpec) -> NDArray[np.uint8]:
     except OSError as error:
         raise SourceUnreadable(f"{file}: {error.strerror}") from error
     return np.asarray(tensor[0], np.uint8)
-
-
-def _holds_photos(entry: Path) -> bool:
-    return any(path.suffix.lower() in PHOTO_SUFFIXES for path in entry.glob("*"))
 
 
 def _as_image_set(found: cifar10.LabeledImages, classes: tuple[str, ...]) -> ImageSet:

@@ -29,6 +29,7 @@ from edgedet_compression.quantization.quantize import QuantizedNetwork
 
 TABLES = "decoding.npy"
 CARD = "README.md"
+_STAGING = ".build-"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def write_with_metrics(folder: Path, package: Package, metrics: Sequence[Metric]
 def staging_folder(models: Path) -> Iterator[Path]:
     """A folder beside the packages, on the same file system, gone at the end whatever happens."""
     models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=models) as folder:
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=models) as folder:
         yield Path(folder)
 
 
@@ -106,17 +107,19 @@ def refuse_unwritable(folder: Path) -> None:
     """
     place = folder.absolute()
     nearest = next(path for path in (place, *place.parents) if path.exists())
-    with tempfile.TemporaryDirectory(prefix=".build-", dir=nearest):
+    with tempfile.TemporaryDirectory(prefix=_STAGING, dir=nearest):
         pass
 
 
 def install(package: Package, folder: Path, staging: Path) -> Package:
     """Move a finished package out of the staging folder to its place; one that is there changes places with it.
 
-    The one before comes back where that fails or is interrupted: the staging folder will be gone.
+    The one before comes back where that fails or is interrupted: the staging folder will be gone. After a kill, which
+    nothing can handle, it lies in the staging folder: `put_back` finds it there.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    replaced = staging / "replaced"
+    replaced = staging / _replaced(folder)
+    replaced.parent.mkdir(parents=True)
     try:
         if folder.exists():
             folder.rename(replaced)
@@ -126,6 +129,23 @@ def install(package: Package, folder: Path, staging: Path) -> Package:
             replaced.rename(folder)
         raise
     return load_package(folder)
+
+
+def put_back(folder: Path) -> None:
+    """Bring a package back to its folder, where a process was killed after `install` had moved it away.
+
+    Should another process be at that very step, it finds the folder taken and fails; nothing is lost.
+    """
+    for staging in folder.parent.parent.glob(f"{_STAGING}*"):
+        replaced = staging / _replaced(folder)
+        if replaced.is_dir() and not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            replaced.rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    """Where in a staging folder a package waits for its successor: the path tells which one it is."""
+    return Path("replaced", folder.parent.name, folder.name)
 
 
 def decoding_tables(scaling: HeadScaling) -> npt.NDArray[np.float32]:

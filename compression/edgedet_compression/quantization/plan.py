@@ -8,8 +8,8 @@ from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.calibration import Calibration
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
+from edgedet_compression.quantization.quantizable import clip_maximum
 from edgedet_compression.quantization.ranges import Quantization, covering, leaky_output, least_squares
-from edgedet_compression.quantization.rewrites import clip_maximum
 
 # These only move codes: both sides share one scale.
 MOVERS = {"MaxPool", "Resize", "Flatten"}

@@ -24,6 +24,8 @@ from edgedet_compression.quantization.wide_stem import widen_stem
 
 Photos = Sequence[npt.NDArray[np.uint8]]
 
+_KEEPING_VALUES = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Transpose"}
+
 
 @dataclass(frozen=True)
 class YoloShape:
@@ -67,8 +69,7 @@ def quantize(
         GraphUnsupported: naming the operator that stands in the way.
         SourceUnreadable: not a float network with one image input.
     """
-    graph = load_float_graph(model)
-    simplify(graph)
+    graph = _read(model, yolo)
     zero_point = absorb_normalization(graph, normalization)
     if yolo is None:
         _end_on_gemm(graph)
@@ -90,12 +91,19 @@ def outline(model: onnx.ModelProto, yolo: YoloShape | None = None) -> Outline:
     Raises:
         GraphUnsupported, SourceUnreadable: as `quantize` does.
     """
-    graph = load_float_graph(model)
-    simplify(graph)
+    graph = _read(model, yolo)
     if yolo is not None:
         head_convs(graph, yolo.anchors, yolo.classes)
     batch, channels, height, width = graph.shapes[graph.input]
     return Outline(graph.input, (batch, channels, height, width), yolo.classes if yolo else _class_count(graph))
+
+
+def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:
+    graph = load_float_graph(model)
+    if yolo is None:
+        _refuse_sigmoid_scores(graph)  # before a Softmax at the end falls away, which may stand behind one
+    simplify(graph)
+    return graph
 
 
 def _quantized_weights(
@@ -119,6 +127,20 @@ def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArr
     return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
 
 
+def _refuse_sigmoid_scores(graph: FloatGraph) -> None:
+    """The runtime's softmax of probabilities would be other scores than the network's."""
+    for output in graph.outputs:
+        node = graph.producer(output)
+        while node is not None and node.operator in _KEEPING_VALUES:
+            node = graph.producer(node.inputs[0])
+        if node is not None and node.operator == "Sigmoid":
+            raise GraphUnsupported(
+                f"output {output!r} is made by Sigmoid (node {node.name!r}), but a classifier's scores are a softmax: "
+                "export the logits of exclusive classes. If it is a detector's head map, cut the decoding off and give "
+                "--anchors."
+            )
+
+
 def _class_count(graph: FloatGraph) -> int:
     """Classes of a classifier: its one output is [1, classes], or a pooled map [1, classes, 1, 1]."""
     if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) not in {2, 4}:
@@ -132,6 +154,11 @@ def _class_count(graph: FloatGraph) -> int:
         raise GraphUnsupported(
             f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]. If it is a detector's head "
             "map, give --anchors."
+        )
+    if shape[1] == 1:
+        raise GraphUnsupported(
+            f"output {output!r} has one class, whose softmax is 1 for every photo: export the logits of exclusive "
+            "classes, at least two"
         )
     return shape[1]
 

@@ -7,39 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from edgedet_runtime.errors import GraphUnsupported
 
 from edgedet_compression.quantization.float_graph import FloatGraph, Node
-from edgedet_compression.quantization.pixel_repetition import repeats_pixels
-
-# What can be quantized, and what it needs. `simplify` turns the operators of REWRITTEN into these.
-QUANTIZABLE = {
-    "Conv": "2-D, constant weights, any group",
-    "Gemm": "constant weights",
-    "Add": "two tensors of the same shape",
-    "Concat": "along the channels",
-    "MaxPool": "2-D",
-    "GlobalAveragePool": "",
-    "Resize": "nearest, by whole factors",
-    "LeakyRelu": "",
-    "Relu": "",
-    "Clip": "from 0",
-    "Sigmoid": "",
-    "Flatten": "before a fully connected layer",
-}
-REWRITTEN = {
-    "BatchNormalization": "Conv",
-    "MatMul": "Gemm",
-    "AveragePool": "Conv or GlobalAveragePool",
-    "ReduceMean": "GlobalAveragePool",
-    "Reshape": "Flatten",
-    "Squeeze": "Flatten",
-    "Upsample": "Resize",
-    "Pad": "the padding of the next Conv",
-    "Identity": "nothing",
-    "Dropout": "nothing",
-    "Softmax": "nothing, at the end of a classifier",
-}
+from edgedet_compression.quantization.quantizable import refuse_unsupported, unsupported
 
 
 def simplify(graph: FloatGraph) -> None:
@@ -50,6 +20,7 @@ def simplify(graph: FloatGraph) -> None:
     """
     for rewrite in (
         explicit_padding,
+        drop_idle_ceil_mode,
         remove_identities,
         drop_final_softmax,
         drop_layout_transposes,
@@ -168,13 +139,27 @@ def explicit_padding(graph: FloatGraph) -> None:
         node.attributes["pads"] = [*most, *least] if automatic == "SAME_LOWER" else [*least, *most]
 
 
+def drop_idle_ceil_mode(graph: FloatGraph) -> None:
+    """Where a pool's windows end at the edge, ceil_mode rounds nothing up."""
+    for node in [node for node in graph.nodes if node.number("ceil_mode", 0)]:
+        source = graph.shapes[node.inputs[0]][2:]
+        kernel = node.integers("kernel_shape", ())
+        strides = node.integers("strides", (1,) * len(kernel))
+        dilations = node.integers("dilations", (1,) * len(kernel))
+        pads = node.integers("pads", (0,) * 2 * len(kernel))
+        padded = [size + sum(pads[axis :: len(kernel)]) for axis, size in enumerate(source)]
+        windows = [(taps - 1) * spread + 1 for taps, spread in zip(kernel, dilations, strict=True)]
+        if all((size - window) % step == 0 for size, window, step in zip(padded, windows, strides, strict=True)):
+            del node.attributes["ceil_mode"]
+
+
 def average_pool_to_conv(graph: FloatGraph) -> None:
     """An AveragePool is a convolution of each channel with equal weights; 1/k² is exact in int8."""
     for node in [node for node in graph.nodes if node.operator == "AveragePool"]:
         if any(node.integers("pads", (0,))) and not node.number("count_include_pad", 0):
-            raise _unsupported(node, "with padding that its averages leave out (count_include_pad=0)")
+            raise unsupported(node, "with padding that its averages leave out (count_include_pad=0)")
         if node.number("ceil_mode", 0):
-            raise _unsupported(node, "with ceil_mode")
+            raise unsupported(node, "with ceil_mode")
         channels = graph.shapes[node.inputs[0]][1]
         kernel = node.integers("kernel_shape", ())
         weight = np.full((channels, 1, *kernel), 1 / np.prod(kernel), np.float32)
@@ -212,7 +197,7 @@ def norm_to_conv(graph: FloatGraph) -> None:
     """A BatchNorm that no convolution could take up becomes a 1 x 1 convolution of each channel."""
     for node in [node for node in graph.nodes if node.operator == "BatchNormalization"]:
         if len(graph.shapes[node.inputs[0]]) != 4:
-            raise _unsupported(node, "except of maps, or right behind a fully connected layer")
+            raise unsupported(node, "except of maps, or right behind a fully connected layer")
         factor, shift = _norm_factors(graph, node)
         weight = _store(graph, f"{node.name}_weight", factor.reshape(-1, 1, 1, 1).astype(np.float32))
         bias = _store(graph, f"{node.name}_bias", shift.astype(np.float32))
@@ -233,10 +218,10 @@ def pad_into_conv(graph: FloatGraph) -> None:
         reader = graph.sole_consumer(node.output)
         constant = len(node.inputs) > 1 and node.inputs[1] in graph.constants
         if reader is None or reader.operator != "Conv" or not constant or _pad_value(graph, node):
-            raise _unsupported(node, "except zeros right before a Conv")
+            raise unsupported(node, "except zeros right before a Conv")
         top = [int(part) for part in graph.constants[node.inputs[1]]]
         if len(top) != 8 or any(top[index] for index in (0, 1, 4, 5)) or min(top) < 0:
-            raise _unsupported(node, "except of height and width")
+            raise unsupported(node, "except of height and width")
         own = reader.integers("pads", (0, 0, 0, 0))
         reader.attributes["pads"] = [a + b for a, b in zip(own, (*top[2:4], *top[6:8]), strict=True)]
         graph.remove(node)
@@ -260,46 +245,3 @@ def leaky_behind_max_pool(graph: FloatGraph) -> None:
         pool.inputs, node.inputs = [node.inputs[0]], [raw_pool]
         node.outputs, pool.outputs = [pool.output], [raw_pool]
     graph.sort()
-
-
-def refuse_unsupported(graph: FloatGraph) -> None:
-    """Raise for the first node that no integer kernel fits; the message says what to do."""
-    for node in graph.nodes:
-        if node.operator not in QUANTIZABLE:
-            raise _unsupported(node)
-        if node.operator == "Clip" and _clip_limits(graph, node)[0] != 0:
-            raise _unsupported(node, "except with minimum 0 (ReLU6)")
-        if node.operator == "Concat" and (len(graph.shapes[node.output]) != 4 or node.number("axis", 1) not in {1, -3}):
-            raise _unsupported(node, "except along the channels (axis 1)")
-        if node.operator == "Add":
-            shapes = {graph.shapes.get(name, ()) for name in node.inputs}
-            if len(shapes) != 1 or any(name in graph.constants for name in node.inputs):
-                raise _unsupported(node, "except of two computed tensors with one shape")
-        if node.operator in {"Conv", "Gemm"} and node.inputs[1] not in graph.constants:
-            raise _unsupported(node, "with weights that are computed while the network runs")
-        if node.operator == "Conv" and len(graph.shapes[node.output]) != 4:
-            raise _unsupported(node, "except in two dimensions")
-        sizes = graph.shapes.get(node.inputs[0], ()), graph.shapes.get(node.output, ())
-        if node.operator == "Resize" and not repeats_pixels(node, *sizes):
-            raise _unsupported(node, "except nearest, where each pixel is repeated a whole number of times")
-
-
-def clip_maximum(graph: FloatGraph, node: Node) -> float | None:
-    """The upper limit of a Clip, None where there is none."""
-    return _clip_limits(graph, node)[1]
-
-
-def _clip_limits(graph: FloatGraph, node: Node) -> tuple[float | None, float | None]:
-    limits: list[float | None] = [None, None]
-    for index, name in enumerate(node.inputs[1:3]):
-        if name:
-            limits[index] = float(graph.constant(name, node).reshape(()))
-    return limits[0], limits[1]
-
-
-def _unsupported(node: Node, detail: str = "") -> GraphUnsupported:
-    known = ", ".join(sorted(QUANTIZABLE.keys() | REWRITTEN.keys()))
-    return GraphUnsupported(
-        f"node {node.name!r}: operator {node.operator} {detail + ' ' if detail else ''}cannot be quantized. "
-        f"Replace it before the export, or cut the network before it. Known are: {known}."
-    )

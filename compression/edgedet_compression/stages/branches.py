@@ -16,12 +16,15 @@ _AREAS = ("small", "medium", "large")
 
 def report_branches(stage: BranchReportStage, context: Context) -> Figures:
     """Measure the teacher and its variants on the validation split; the table is written as JSON."""
-    if not isinstance(context.data, DetectionData):
-        raise BuildRefused(f"stage {stage.name}: branches are those of detectors, {context.recipe.name} classifies")
-    variants = {int(stride): _yolo(context, name) for stride, name in zip(stage.strides, stage.variants, strict=True)}
-    found = branch_report(
-        _yolo(context, stage.teacher), variants, context.data.validation_photos, stage.latency_size, context.progress
-    )
+    assert isinstance(context.data, DetectionData)
+    teacher, variants = _yolo(context, stage.teacher), dict[int, DarknetModule]()
+    for stride, name in zip(stage.strides, stage.variants, strict=True):
+        variants[stride] = _yolo(context, name)
+        gone = _strides(teacher) - _strides(variants[stride])
+        if gone != {stride}:
+            told = ", ".join(map(str, sorted(gone))) or "none"
+            raise BuildRefused(f"stage {stage.name}: strides has {stride} for {name}, which lacks {told}: correct it")
+    found = branch_report(teacher, variants, context.data.validation_photos, stage.latency_size, context.progress)
     file = context.folder.path / BRANCHES
     found.save(file)
     branches: Figures = json.loads(file.read_text(encoding="utf-8"))
@@ -63,6 +66,10 @@ def _row(row: Figures) -> tuple[str, ...]:
 
 def _area(found: Figures) -> str:
     return "–" if found["map50"] is None else f"{found['map50']:.4f} ({found['boxes']} boxes)"
+
+
+def _strides(network: DarknetModule) -> set[int]:
+    return {head.stride for head in network.heads}
 
 
 def _yolo(context: Context, reference: str) -> DarknetModule:

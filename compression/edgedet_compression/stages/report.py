@@ -89,7 +89,7 @@ def write_figures(recipe: Recipe, results: Mapping[str, Any], speeds: Speeds, fi
 
 def _without_places(result: Mapping[str, Any]) -> dict[str, Any]:
     """A stage's figures, without where its files lie."""
-    return {name: value for name, value in result.items() if name not in {"files", "package"}}
+    return {name: value for name, value in result.items() if name not in {"files", "package", "photos"}}
 
 
 def _count(compared: Compared) -> int:

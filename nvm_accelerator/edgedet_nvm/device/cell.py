@@ -97,7 +97,7 @@ class Cell(Record):
 def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
     """Mean and sigma of level 0, 1, 2, … after checking each line against the one before."""
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin with a byte-order mark
     except (OSError, UnicodeDecodeError) as error:
         raise LevelsRefused(f"{file}: {error}") from error
     reader = csv.DictReader(lines, skipinitialspace=True)
@@ -106,6 +106,8 @@ def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
     before = -1.0
     for expected, row in enumerate(reader):
         where = f"{file}, line {reader.line_num}"
+        if None in row:
+            raise LevelsRefused(f"{where}: there are more than 3 values; give {', '.join(_COLUMNS)}")
         level, mean, sigma = (_number(where, name, row[name]) for name in _COLUMNS)
         if level != expected:
             what = "comes twice" if level < expected else f"follows level {expected - 1}; level {expected} is missing"

@@ -45,8 +45,6 @@ class Chip:
             raise OutOfRange(f"seed: {self.seed} must not be negative")
         if self.corner not in get_args(CornerName):
             raise OutOfRange(f"corner: there is no {self.corner!r}; give one of {', '.join(get_args(CornerName))}")
-        if self.is_ideal:
-            return
         if self.preset.environment is None and (self.corner != "tt" or self.temperature_c != _REFERENCE_C):
             raise OutOfRange(f"temperature_c, corner: {self.preset.name} is known at 25 °C, tt only; add [environment]")
         if self.preset.retention is None and self.hours:

@@ -14,7 +14,7 @@ from edgedet_nvm.device.environment import Environment
 from edgedet_nvm.device.inputs import Drive
 from edgedet_nvm.device.ir_drop import Wires
 from edgedet_nvm.device.programming import Programming
-from edgedet_nvm.device.record import Record
+from edgedet_nvm.device.record import Record, first_fault
 from edgedet_nvm.device.retention import ChargeLoss, MeasuredDrift, Retention
 from edgedet_nvm.device.slices import Slices
 from edgedet_nvm.device.spread import MeasuredSpread, SaturatingSpread, Spread
@@ -119,9 +119,7 @@ def load_preset(name: str) -> Preset:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PresetRefused(f"preset {name} is not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise PresetRefused(f"preset {name}: {field}: {first['msg']}") from error
+        raise PresetRefused(f"preset {name}: {first_fault(error)}") from error
 
 
 def _with_measured_cell(fields: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -52,16 +52,17 @@ def spread_na(spread: Spread, current_na: Currents, cell: Cell) -> Currents:
             return np.interp(current_na, cell.mean_na, cell.sigma_na)
 
 
-def spread_text(spread: Spread | None) -> str:
-    """The law in words; of a share it says of what."""
+def spread_text(spread: Spread | None, scale: float = 1.0) -> str:
+    """The law in words, times `scale`; of a share it says of what."""
+    times = "" if scale == 1 else f"{scale:g} × "
     match spread:
         case None:
             return "none"
         case RelativeSpread(of="g_max"):
-            return f"{100 * spread.share:g} % of g_max"
+            return f"{times}{100 * spread.share:g} % of g_max"
         case RelativeSpread():
-            return f"{100 * spread.share:g} % of the cell's own current"
+            return f"{times}{100 * spread.share:g} % of the cell's own current"
         case SaturatingSpread():
-            return f"{spread.a_na:g} nA · (1 − exp(−I / {spread.b_na:g} nA))"
+            return f"{times}{spread.a_na:g} nA · (1 − exp(−I / {spread.b_na:g} nA))"
         case MeasuredSpread():
-            return "as measured"
+            return f"{times}as measured"

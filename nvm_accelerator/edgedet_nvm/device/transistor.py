@@ -25,8 +25,10 @@ class Transistor(Record):
 
     def overdrive_v(self, current_na: NDArray[np.float64]) -> NDArray[np.float64]:
         """The overdrive at which a cell carries `current_na` at 25 °C, in V; -inf for no current."""
+        root = np.sqrt(current_na / self.specific_na)
         with np.errstate(divide="ignore"):
-            return self._scale_v(REFERENCE_K) * np.log(np.expm1(np.sqrt(current_na / self.specific_na)))
+            # ln(exp(root) - 1), without the power, which overflows far above threshold.
+            return self._scale_v(REFERENCE_K) * (root + np.log(-np.expm1(-root)))
 
     def current_na(
         self, overdrive_v: NDArray[np.float64], temperature_k: float = REFERENCE_K, gain: float = 1.0

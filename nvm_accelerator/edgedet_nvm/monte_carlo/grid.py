@@ -21,14 +21,15 @@ class Condition(Record):
     temperature_c: float
     hours: NotNegative
     sigma_scale: NotNegative
-    """Multiplies the preset's σ of the programming error."""
+    """Multiplies the preset's σ of the programming error, its own `error_scale` included."""
     adc_bits: int | None
     """None: the preset reads currents exactly."""
     rows: int
 
     def chip(self, base: Preset, seed: int) -> Chip:
         """Chip `seed`; under all conditions of equal rows it has the same programming errors, up to their scale."""
-        programming = base.programming.model_copy(update={"error_scale": self.sigma_scale})
+        scale = self.sigma_scale * base.programming.error_scale
+        programming = base.programming.model_copy(update={"error_scale": scale})
         preset = with_circuit(base, self.rows, self.adc_bits).model_copy(update={"programming": programming})
         return Chip(preset, seed, self.temperature_c, self.corner, self.hours)
 

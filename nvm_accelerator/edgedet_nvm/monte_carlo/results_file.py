@@ -1,11 +1,13 @@
 """The results of a sweep as they come: one JSON line for each chip and condition, after a line on what is measured.
 
-A line is written once its photos are all answered, so that a sweep that was cut off anywhere goes on behind it.
+A line is written once its photos are all answered, so that a sweep that was cut off at any chip goes on behind it.
 """
 
-from collections.abc import Callable
+import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import BinaryIO, Literal, Self, TypeVar
 
 from edgedet_runtime.manifest import Sha256
 from pydantic import ValidationError
@@ -54,51 +56,81 @@ class ChipResult(Record):
 
 
 class ResultsFile:
-    """Opens the file of a sweep, or begins it with what `digital` measures.
+    """The file of a sweep: what it holds, and further lines."""
 
-    Raises:
-        ResultsRefused: the file is of another sweep, or holds something else.
-    """
+    def __init__(self, file: BinaryIO, header: Header, results: list[ChipResult]) -> None:
+        self._file = file
+        self.header = header
+        self.results = results
 
-    def __init__(self, path: Path, measured: Measured, digital: Callable[[], float]) -> None:
-        self.path = path
-        self.results: list[ChipResult] = []
-        lines = _whole_lines(path)
-        if not lines:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self.header = Header(measured=measured, digital=digital())
-            self._append(self.header)
-            return
-        self.header = _parsed(path, 1, lines[0], Header)
-        found = self.header.measured
-        different = [name for name, value in measured if getattr(found, name) != value]
-        if different:
-            field = different[0]
-            raise ResultsRefused(
-                f"{path} holds a sweep with another {field}, {getattr(found, field)!r} instead of "
-                f"{getattr(measured, field)!r}; give another --to"
-            )
-        self.results = [_parsed(path, number, line, ChipResult) for number, line in enumerate(lines[1:], 2)]
+    @classmethod
+    @contextmanager
+    def at_work(cls, path: Path, measured: Measured, digital: Callable[[], float]) -> Iterator[Self]:
+        """Opens the file, or begins it with what `digital` measures, and keeps other sweeps from it meanwhile.
+
+        Raises:
+            ResultsRefused: the file is of another sweep, holds something else, or another process writes into it.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ResultsRefused(
+                    f"another sweep writes into {path}: wait until it ends, or give another --to"
+                ) from error
+            file.seek(0)
+            content = file.read()
+            if content:
+                yield cls(file, *_read(path, file, content, measured))
+                return
+            header = Header(measured=measured, digital=digital())
+            _append(file, header)
+            yield cls(file, header, [])
 
     def add(self, result: ChipResult) -> None:
         """Write one more line."""
-        self._append(result)
+        _append(self._file, result)
         self.results.append(result)
 
-    def _append(self, record: Record) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+
+def _read(path: Path, file: BinaryIO, content: bytes, measured: Measured) -> tuple[Header, list[ChipResult]]:
+    """What a file holds; a last line that was cut off is taken away, once all others are known to be a sweep's."""
+    lines = content.splitlines()
+    header = _parsed(path, 1, lines[0], Header)
+    _refuse_another(path, header.measured, measured)
+    is_ended = content.endswith(b"\n")
+    is_cut_off = not is_ended and len(lines) > 1 and not _is_result(lines[-1])
+    whole = lines[1:-1] if is_cut_off else lines[1:]
+    results = [_parsed(path, number, line, ChipResult) for number, line in enumerate(whole, 2)]
+    if is_cut_off:
+        file.truncate(len(content) - len(lines[-1]))
+    elif not is_ended:
+        file.write(b"\n")
+    return header, results
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """The file's lines; one that was cut off is taken away from it."""
-    if not path.is_file():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        path.write_bytes(whole)
-    return whole.splitlines()
+def _refuse_another(path: Path, found: Measured, measured: Measured) -> None:
+    different = [name for name, value in measured if getattr(found, name) != value]
+    if different:
+        field = different[0]
+        raise ResultsRefused(
+            f"{path} holds a sweep with another {field}, {getattr(found, field)!r} instead of "
+            f"{getattr(measured, field)!r}; give another --to"
+        )
+
+
+def _append(file: BinaryIO, record: Record) -> None:
+    file.write(record.model_dump_json().encode() + b"\n")
+    file.flush()
+
+
+def _is_result(line: bytes) -> bool:
+    try:
+        ChipResult.model_validate_json(line)
+    except ValidationError:
+        return False
+    return True
 
 
 def _parsed(path: Path, number: int, line: bytes, kind: type[_Kind]) -> _Kind:

@@ -53,22 +53,22 @@ def run_sweep(sweep: Sweep, file: Path, bar: Bar) -> Outcome:
 
     Raises:
         OutOfRange: a condition that the preset does not hold for.
-        ResultsRefused: the file belongs to another package, preset or data set.
+        ResultsRefused: the file belongs to another package, preset or data set, or another sweep writes into it.
     """
     conditions = sweep.grid.conditions(sweep.preset)
-    series = cache(partial(_series, sweep))
-    kept = ResultsFile(file, _measured(sweep), lambda: _digital(sweep, bar))
-    done = {(result.condition, result.chip): result for result in kept.results}
     wanted = [(condition, seed) for condition in conditions for seed in range(sweep.grid.chips)]
-    waiting = [pair for pair in wanted if pair not in done]
-    with bar(f"{len(waiting)} of {len(wanted)} chips × conditions", len(waiting) * len(sweep.photos)) as advance:
-        for condition, seed in waiting:
-            chip = condition.chip(sweep.preset, seed)
-            chain = series(condition.rows, condition.adc_bits).chain(chip)
-            found = list(answers(sweep.package, chain, sweep.photos, advance, sweep.threads))
-            result = ChipResult(chip=seed, condition=condition, value=sweep.photos.value(found))
-            kept.add(result)
-            done[condition, seed] = result
+    series = cache(partial(_series, sweep))
+    with ResultsFile.at_work(file, _measured(sweep), lambda: _digital(sweep, bar)) as kept:
+        done = {(result.condition, result.chip): result for result in kept.results}
+        waiting = [pair for pair in wanted if pair not in done]
+        with bar(f"{len(waiting)} of {len(wanted)} chips × conditions", len(waiting) * len(sweep.photos)) as advance:
+            for condition, seed in waiting:
+                chip = condition.chip(sweep.preset, seed)
+                chain = series(condition.rows, condition.adc_bits).chain(chip)
+                found = list(answers(sweep.package, chain, sweep.photos, advance, sweep.threads))
+                result = ChipResult(chip=seed, condition=condition, value=sweep.photos.value(found))
+                kept.add(result)
+                done[condition, seed] = result
     return Outcome(kept.header, tuple(done[pair] for pair in wanted))
 
 
@@ -87,7 +87,7 @@ def _digital(sweep: Sweep, bar: Bar) -> float:
 
 
 def _measured(sweep: Sweep) -> Measured:
-    calibration = hashlib.sha256()
+    programming, calibration = sweep.preset.programming, hashlib.sha256()
     for codes in sweep.calibration:
         calibration.update(np.ascontiguousarray(codes).tobytes())
     return Measured(
@@ -95,7 +95,7 @@ def _measured(sweep: Sweep) -> Measured:
         digest=sweep.package.digest,
         preset=sweep.preset.name,
         preset_sha256=hashlib.sha256(sweep.preset.model_dump_json().encode()).hexdigest(),
-        sigma_of=spread_text(sweep.preset.programming.error_of(sweep.preset.cell)),
+        sigma_of=spread_text(programming.error_of(sweep.preset.cell), programming.error_scale),
         calibration_sha256=calibration.hexdigest(),
         data=sweep.photos.dataset.name,
         data_sha256=sweep.photos.dataset.sha256,

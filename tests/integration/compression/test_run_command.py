@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
-from edgedet_compression.recipe import load_recipe
+from edgedet_compression.recipe import load_recipe, recipe_text
 from edgedet_compression.run_commands import app
 from edgedet_compression.runner import Workplace, folders_of
 from edgedet_runtime.package import load_package
@@ -72,6 +72,7 @@ networks = ["sparse", "thin"]
 packages = ["package"]
 """
 )
+COMMAND = "from edgedet_compression.cli import main; main()"
 LONG_EPOCHS = 5
 LONG = (
     DATA.replace("NAME", "long")
@@ -105,7 +106,7 @@ class Bench:
         return CliRunner().invoke(app, [str(argument) for argument in arguments], env={**self.settings, **settings})
 
     def process(self, *arguments: str | Path) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", "from edgedet_compression.cli import main; main()", *map(str, arguments)]
+        command = [sys.executable, "-c", COMMAND, *map(str, arguments)]
         return subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **self.settings}
         )
@@ -189,6 +190,28 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     assert tested["n"] == 12
     assert tested["minus baseline"]["low"] <= tested["minus baseline"]["value"] <= tested["minus baseline"]["high"]
     assert str(bench.root) not in json.dumps(figures)
+    refused = bench("report", bench.toy, "--to", file.with_suffix(".json"))
+    assert (refused.exit_code, "the figures are written there" in refused.stderr) == (2, True)
+
+
+def test_a_recipe_is_printed_into_a_file_as_it_is(tmp_path: Path) -> None:
+    with (tmp_path / "mine.toml").open("wb") as file:
+        command = [sys.executable, "-c", COMMAND, "recipes", "my-detector"]
+        subprocess.run(command, stdout=file, env=os.environ | {"FORCE_COLOR": "1", "COLUMNS": "80"}, check=True)
+    assert (tmp_path / "mine.toml").read_text(encoding="utf-8") == recipe_text("my-detector")
+
+
+def test_the_stages_that_help_texts_name_are_there() -> None:
+    known = {"mine.toml": "my-detector"}  # as the example of `recipes` makes it
+    found = []
+    for command in app.registered_commands:
+        text = command.callback.__doc__ or "" if command.callback else ""
+        found += re.findall(
+            r"edgedet-compress (?:run|export) (\S+) (?:--until )?([a-z][a-z0-9-]*)$", text, re.MULTILINE
+        )
+    assert len(found) >= 2
+    for name, stage in found:
+        load_recipe(known.get(name, name)).stage(stage)
 
 
 def test_the_report_has_the_rounds_of_a_pruning_that_has_not_ended(bench: Bench, log: list[str]) -> None:
@@ -257,7 +280,7 @@ def test_recipes_are_listed_and_printed_as_a_start_for_ones_own(bench: Bench) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs = 5", "epoch = 5", "stages.0.train.schedule.epochs: Field required"),
+        ("epochs = 5", "epoch = 5", "stages.0.train.schedule.epoch: nothing is called that"),
         ('format = "folders"', 'format = "zip"', "data.format"),
         ('family = "resnet20"', 'family = "resnet21"', "stages.0.train.network.family"),
         ('family = "resnet20"', 'family = "yolov3"', "yolov3 needs boxes"),

@@ -43,11 +43,18 @@ def test_a_bad_deadline_is_refused(client: httpx.Client, photo: bytes, deadline:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/v1/detect", 405), ("POST", "/v1/models", 405), ("GET", "/nothing", 404), ("GET", "/v1/models/x", 404)],
+    ("method", "path", "status", "told"),
+    [
+        ("GET", "/v1/detect", 405, "method: this path takes POST"),
+        ("POST", "/v1/models", 405, "method: this path takes GET"),
+        ("GET", "/nothing", 404, "Nothing matches"),
+        ("GET", "/v1/models/x", 404, "yolov3-tiny-coco:1"),
+    ],
 )
-def test_a_wrong_path_or_method_is_a_problem_as_well(client: httpx.Client, method: str, path: str, status: int) -> None:
-    is_problem(client.request(method, path), status)
+def test_a_wrong_path_or_method_is_a_problem_as_well(
+    client: httpx.Client, method: str, path: str, status: int, told: str
+) -> None:
+    assert told in is_problem(client.request(method, path), status).detail
 
 
 @pytest.mark.parametrize("query", ["window_s=0", "window_s=61", "window_s=x", "scope=world"])

@@ -57,6 +57,14 @@ def test_a_bad_url_is_refused_in_words(sample_photos):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("deadline_s", [-1, 0])
+def test_a_deadline_that_is_over_is_refused_by_its_flag(deadline_s, nobody, sample_photos):
+    done = iot("send", sample_photos[0], "--edge", nobody, "--deadline-s", deadline_s)
+    assert done.returncode == 2
+    assert "--deadline-s" in words_of(done.stderr)
+    assert "0.001" in words_of(done.stderr)
+
+
 def test_stream_prints_a_table_and_writes_json(edge, sample_photos, tmp_path):
     file = tmp_path / "report.json"
     options = ("--rate", 5, "--seconds", 1, "--arrivals", "regular", "--deadline-ms", 10_000, "--json", file)
@@ -127,6 +135,7 @@ def test_stream_takes_the_model_and_classifies(edge, sample_photos, tmp_path):
     detected = iot("stream", photos, "--edge", edge.url, "--model", "resnet20-cifar10", *options)
     assert detected.returncode == 1
     assert json.loads(file.read_text())["by_status"] == {"404": 5}
+    assert detected.stderr.count("404 Unknown model: model: no package 'resnet20-cifar10' for task 'detect'") == 1
 
 
 @pytest.mark.parametrize("command", ["send", "stream"])

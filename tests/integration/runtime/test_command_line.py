@@ -1,6 +1,7 @@
 """``edgedet-models list | verify | export-repository``, run as a user runs them."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,13 @@ def test_list_shows_packages_boundaries_and_digests(package: Package):
     assert package.digest in done.stdout
     for boundary in package.manifest.boundaries:
         assert f"{boundary.nbytes:,}" in done.stdout
+
+
+def test_list_shows_a_small_package_in_small_units(models: Path, tmp_path: Path):
+    (tmp_path / "small-lenet-w4a4-mnist").symlink_to(models / "small-lenet-w4a4-mnist")
+    done = edgedet_models("list", "--models", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\d\d\.\d kB, 0\.\d+ million MACs", done.stdout)
 
 
 def test_list_names_what_it_refuses_and_exits_with_1(package: Package, tmp_path: Path):

@@ -1,6 +1,7 @@
 """Settings: flags before environment before file before defaults; mistakes are told in one line."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,10 @@ MISTAKES = {
     "drain_s: Input should be a finite number": ([], "drain_s = inf"),
     "cloud.toml: no setting is called 'treads'; did you mean 'threads'? There are: drain_s,": ([], "treads = 1"),
     "is not TOML": ([], "port ="),
-    "no package to serve below /nowhere": (["--models", "/nowhere"], ""),
+    "no package below /nowhere; a package is NAME/VERSION/manifest.json; --models names another folder": (
+        ["--models", "/nowhere"],
+        "",
+    ),
 }
 
 
@@ -52,3 +56,20 @@ def test_a_mistake_is_told_in_one_line(reason: str, given: tuple[list[str], str]
     result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["serve", "--config", str(config), *given[0]])
     assert result.exit_code == 2
     assert reason in result.stderr
+
+
+def test_where_every_package_is_broken_the_first_reason_is_told(models: Path, tmp_path: Path):
+    name = "small-lenet-w4a4-mnist"
+    shutil.copytree(models / name / "1", tmp_path / name / "1")
+    (tmp_path / name / "1" / "model.onnx").unlink()
+    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["serve", "--models", str(tmp_path)])
+    assert result.exit_code == 2
+    assert f"the first because of {tmp_path / name / '1'}: cannot read model.onnx" in result.stderr
+    assert "--models names another folder" not in result.stderr
+
+
+@pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:9000", "127.0.0.1:0", "::1:9000"])
+def test_health_refuses_what_is_no_address_with_an_example(address: str):
+    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["health", "--address", address])
+    assert result.exit_code == 2
+    assert f"--address: '{address}' is not HOST:PORT; give it as 10.0.0.5:9000" in result.stderr

@@ -56,6 +56,14 @@ def test_crowds_and_boxes_without_area_are_left_out(tmp_path):
     assert photo.labels.shape == (0,)
 
 
+def test_boxes_are_cut_at_the_photos_edges_and_left_out_beyond(tmp_path):
+    outside = [cell(50, 101, 10, 10), cell(50, 100, 10, 10), cell(-20, 5, 20, 10)]
+    data = dataset(tmp_path, cell(190, 80, 40, 40), *outside, cell(-5, -5, 15, 25, category_id=4))
+    (photo,) = load_boxed_photos(data, ["cell", "disk"], 100)
+    np.testing.assert_allclose(photo.boxes, [[95, 40, 100, 50], [0, 0, 5, 10]])
+    assert photo.labels.tolist() == [0, 1]
+
+
 def test_a_photo_that_cannot_be_decoded_is_named(tmp_path):
     data = dataset(tmp_path, cell(1, 1, 9, 9))
     data.photos[0].file.write_bytes(b"no photo")

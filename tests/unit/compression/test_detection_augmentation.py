@@ -8,6 +8,7 @@ from edgedet_compression.data.boxed_photos import BoxedPhoto
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation, sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 SIZE = 128
 NO_COLOR = DetectionAugmentation(hue=0, saturation=0, brightness=0)
@@ -104,6 +105,20 @@ def test_a_box_that_leaves_the_input_is_cut_and_then_left_out():
         assert (made.boxes >= 0).all()
         assert (made.boxes <= SIZE).all()
     assert counts == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["mosaic", "scale", "translation", "hue", "saturation", "brightness"])
+def test_shares_below_0_or_above_1_are_refused_by_name(name: str):
+    settings = TypeAdapter(DetectionAugmentation)
+    assert settings.validate_python({name: 1}) == DetectionAugmentation(**{name: 1})
+    for wrong in (-0.1, 20, float("nan")):
+        with pytest.raises(ValidationError, match=rf"{name}\n.*Input should be"):
+            settings.validate_python({name: wrong})
+
+
+def test_fewer_than_no_plain_epochs_are_refused():
+    with pytest.raises(ValidationError, match="plain_epochs"):
+        TypeAdapter(DetectionAugmentation).validate_python({"plain_epochs": -1})
 
 
 def test_a_photo_without_boxes_stays_without():

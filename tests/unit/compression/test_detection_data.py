@@ -8,6 +8,7 @@ import pytest
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe import DataSettings, Recipe
+from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
 from edgedet_runtime.manifest import InputSpec
 from PIL import Image
@@ -48,22 +49,38 @@ def test_calibration_photos_are_of_the_whole_list_and_chosen_by_seed(folder: Pat
 
 
 @pytest.mark.parametrize(
-    ("network", "message"),
+    ("change", "message"),
     [
-        ({"family": "resnet20"}, r"stage last: resnet20 answers no boxes: for coco take yolov3\(-tiny\)"),
-        ({"family": "yolov3-tiny", "anchors": [[8, 8]]}, "stage last: network.anchors: yolov3-tiny needs 6"),
+        ({"network": {"family": "resnet20"}}, r"stage last: resnet20 answers no boxes: for coco take yolov3\(-tiny\)"),
+        (
+            {"network": {"family": "yolov3-tiny", "anchors": [[8, 8]]}},
+            "stage last: network.anchors: yolov3-tiny needs 6",
+        ),
+        (
+            {"schedule": {"epochs": 1, "batch": 79, "lr": 0.01}},
+            "stage last: batch = 79: .*/train has 78 photos to learn: give a smaller one",
+        ),
     ],
 )
-def test_a_network_that_does_not_fit_a_late_stage_is_told_before_the_first(
-    folder: Path, tmp_path: Path, network: dict, message: str
+def test_a_network_or_batch_that_does_not_fit_a_late_stage_is_told_before_the_first(
+    folder: Path, tmp_path: Path, change: dict, message: str
 ):
     schedule = {"epochs": 1, "batch": 4, "lr": 0.01}
-    stages = [
-        {"name": name, "kind": "train", "network": chosen, "schedule": schedule}
-        for name, chosen in (("first", {"family": "yolov3-tiny"}), ("last", network))
-    ]
-    data = {"format": "coco", "folder": str(folder), "size": 32}
+    first = {"name": "first", "kind": "train", "network": {"family": "yolov3-tiny"}, "schedule": schedule}
+    stages = [first, first | {"name": "last"} | change]
+    data = {"format": "coco", "folder": str(folder), "size": 32, "hold_out": 2}
     recipe = Recipe.model_validate({"name": "toy", "description": "Dim.", "data": data, "stages": stages})
     with pytest.raises(BuildRefused, match=message):
         run_recipe(recipe, Workplace(tmp_path, tmp_path / "runs", tmp_path / "models"))
     assert not (tmp_path / "runs").exists()
+
+
+def test_photos_that_were_held_out_count_where_a_stage_learns_all(folder: Path):
+    settings = DataSettings(format="coco", folder=str(folder), hold_out=2)
+    stage = TrainStage.model_validate(
+        {"name": "all", "kind": "train", "start": "first", "schedule": {"epochs": 1, "batch": PHOTOS, "lr": 0.01}}
+    )
+    data = DetectionData(settings, folder)
+    data.check(stage.model_copy(update={"all_data": True}))
+    with pytest.raises(BuildRefused, match="78 photos to learn"):
+        data.check(stage)

@@ -13,6 +13,7 @@ from edgedet_compression.data.image_augmentation import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 pytestmark = pytest.mark.needs_torch
 
@@ -30,6 +31,15 @@ def test_unchanged_images_come_as_they_are_in_the_order_chosen():
     found = gather(IMAGES, chosen, STILL[:3], UNCHANGED, rng())
     assert torch.equal(found, IMAGES[chosen].permute(0, 3, 1, 2))
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+def test_changes_below_0_or_above_1_are_refused_by_name(name: str):
+    settings = TypeAdapter(ImageAugmentation)
+    assert settings.validate_python({name: 1}) == ImageAugmentation(**{name: 1})
+    for wrong in (-0.1, 20, float("nan")):
+        with pytest.raises(ValidationError, match=rf"{name}\n.*Input should be"):
+            settings.validate_python({name: wrong})
 
 
 def test_flips_mirror_left_and_right():

@@ -1,5 +1,6 @@
 """Labeled images out of folders of photos; broken ones are named."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,16 @@ pytestmark = pytest.mark.needs_torch
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two photos of class "red", one of "blue", and a folder without photos."""
-    for name, color in (("red/1.png", (255, 0, 0)), ("red/2.png", (255, 0, 0)), ("blue/1.png", (0, 0, 255))):
+    """Two photos of class "red", one of "blue", a preview in a hidden folder, and a file beside the folders."""
+    red, blue = (255, 0, 0), (0, 0, 255)
+    for name, color in (("red/1.png", red), ("red/2.png", red), ("blue/1.png", blue), (".thumbnails/1.png", blue)):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (40, 30), color).save(tmp_path / name)
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "read.me").write_text("nothing")
+    (tmp_path / "read.me").write_text("nothing")
     return tmp_path
 
 
-def test_classes_are_the_folders_by_name(folder: Path):
+def test_classes_are_the_folders_by_name_but_hidden_ones(folder: Path):
     found = read_image_folder(folder, 16)
     assert found.classes == ("blue", "red")
     assert found.labels.tolist() == [0, 1, 1]
@@ -38,6 +39,21 @@ def test_classes_may_be_given_in_another_order(folder: Path):
     assert read_image_folder(folder, 16, ("red", "blue")).labels.tolist() == [1, 0, 0]
     with pytest.raises(DataMismatch, match="blue is none of the package's labels"):
         read_image_folder(folder, 16, ("red", "green"))
+
+
+def test_a_class_without_a_photo_is_named(folder: Path):
+    with pytest.raises(SourceMissing, match=r"plum has no \.jpg, \.jpeg or \.png photo: put some there, or remove"):
+        read_image_folder(folder, 16, ("red", "blue", "plum"))
+    (folder / "kiwi").mkdir()
+    (folder / "kiwi" / "1.bmp").write_bytes(b"BM")
+    with pytest.raises(SourceMissing, match=r"kiwi has no \.jpg"):
+        read_image_folder(folder, 16)
+
+
+def test_not_all_classes_need_a_photo_where_that_is_said(folder: Path):
+    found = read_image_folder(folder, 16, ("red", "plum", "blue"), all_classes=False)
+    assert found.classes == ("red", "plum", "blue")
+    assert found.labels.tolist() == [2, 0, 0]
 
 
 def test_a_subset_keeps_images_and_labels_together(folder: Path):
@@ -56,7 +72,7 @@ def test_a_broken_photo_is_named(folder: Path):
 
 
 def test_one_class_alone_is_refused(folder: Path):
-    (folder / "blue" / "1.png").unlink()
+    shutil.rmtree(folder / "blue")
     with pytest.raises(BuildRefused, match="the class red alone"):
         read_image_folder(folder, 16)
 

@@ -144,6 +144,35 @@ def test_a_detector_without_anchors_is_no_classifier():
         quantize(detector(0), photos(0), Normalization())
 
 
+def ending(classes: int, *operators: str) -> onnx.ModelProto:
+    """A classifier whose logits go through some operators."""
+    model = classifier(0, classes)
+    output = model.graph.output[0].name
+    for operator in operators:
+        source, output = output, f"{operator}_{output}"
+        model.graph.node.add(op_type=operator, name=output, input=[source], output=[output])
+    model.graph.output[0].name = output
+    return model
+
+
+@pytest.mark.parametrize("behind", [(), ("Flatten",)])
+def test_scores_by_sigmoid_are_refused(behind: tuple[str, ...]):
+    model = ending(3, "Sigmoid", *behind)
+    for read in (outline, lambda model: quantize(model, [], NORMALIZATION)):
+        with pytest.raises(GraphUnsupported, match=r"is made by Sigmoid .* export the logits of exclusive classes"):
+            read(model)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(GraphUnsupported, match="has one class, whose softmax is 1 for every photo"):
+        outline(classifier(0, classes=1))
+
+
+@pytest.mark.parametrize("operators", [("Softmax",), ("Sigmoid", "Softmax")])
+def test_a_softmax_at_the_end_stays_welcome(operators: tuple[str, ...]):
+    assert outline(ending(3, *operators)).classes == 3
+
+
 def test_a_fully_convolutional_classifier_gets_its_logits_flattened():
     rng = np.random.default_rng(0)
     graph = GraphBuilder("all_conv", (1, 3, SIDE, SIDE))

@@ -52,9 +52,10 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs = 1, batch", "epoch = 1, batch", "stages.0.train.schedule.epochs"),
+        ("epochs = 1, batch", "epoch = 1, batch", "stages.0.train.schedule.epoch: nothing is called that"),
+        ("epochs = 1, batch", "batch", "stages.0.train.schedule.epochs: Field required"),
         ('start = "first"', 'start = "third"', "'third' is no earlier stage that makes a network"),
-        ('name = "second"', 'name = "first"', "two stages are called first"),
+        ('name = "second"', 'name = "first"', "recipe.toml: two stages are called first"),
         ('start = "first"', "", "either network .* or start"),
         ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),
         ('format = "folders"', 'format = "zip"', "data.format"),
@@ -94,6 +95,22 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
             SMALL.split("[[stages]]")[2],
             '\nname = "second"\nkind = "prune-channels"\nstart = "first"',
             "parameters .* or share",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "second"\nkind = "remove-branch"\nstart = "first"',
+            "stage second: remove-branch is of detectors, and these photos have no boxes",
+        ),
+        ('format = "folders"', 'format = "folders"\nlabels = ["a", "b", "a"]', "labels has 'a' twice"),
+        ('format = "folders"', 'format = "mnist"\nlabels = ["zero", "one"]', "labels are those of mnist"),
+        ('format = "folders"', 'format = "cifar10"\nsize = 64', "size = 64: cifar10 has 32 pixels"),
+        ('format = "folders"', 'format = "mnist"\nnormalization = "imagenet"', "mnist is gray"),
+        (
+            SMALL.split("[[stages]]")[2],
+            """
+name = "second"\nkind = "export"\nstart = "first"\npackage = "p"\ndescription = ""\nlicense = ""\nsize = 64
+""",
+            "stage second: size is of detectors: a classifier's package reads photos of data.size",
         ),
     ],
 )
@@ -193,6 +210,29 @@ def test_sizes_that_no_detector_takes_are_told_first(tmp_path: Path, old: str, n
     load_recipe(written(tmp_path, text))
     with pytest.raises(BuildRefused, match=message):
         load_recipe(written(tmp_path, text.replace(old, new)))
+
+
+def test_4_bit_quantizers_are_not_taken_for_a_detector(tmp_path: Path) -> None:
+    text = SMALL.replace('"folders"', '"voc"').replace("vgg16", "yolov3-tiny")
+    quantize = '\nname = "second"\nkind = "quantize"\nstart = "first"'
+    with pytest.raises(BuildRefused, match="stage second: quantize is of classifiers, and these photos have boxes"):
+        load_recipe(written(tmp_path, text.replace(SMALL.split("[[stages]]")[2], quantize)))
+
+
+@pytest.mark.parametrize(
+    ("variants", "strides", "message"),
+    [
+        ('["first"]', "[32, 16]", "1 variants, 2 strides: one each"),
+        ('["first", "first"]', "[32, 32]", "strides has one of them twice"),
+    ],
+)
+def test_a_branch_report_has_another_stride_for_each_variant(
+    tmp_path: Path, variants: str, strides: str, message: str
+) -> None:
+    text = SMALL.replace('"folders"', '"voc"\nvalidation = "val"').replace("vgg16", "yolov3-tiny")
+    report = f'\nname = "cut"\nkind = "branch-report"\nteacher = "first"\nvariants = {variants}\nstrides = {strides}'
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text.replace(SMALL.split("[[stages]]")[2], report)))
 
 
 @pytest.mark.parametrize("name", ["my-detector", "my-classifier"])

@@ -9,8 +9,9 @@ import pytest
 from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.quantization.float_graph import load_float_graph
 from edgedet_compression.quantization.input_stem import Normalization, absorb_normalization
+from edgedet_compression.quantization.quantizable import QUANTIZABLE
 from edgedet_compression.quantization.quantize import as_network_reads
-from edgedet_compression.quantization.rewrites import QUANTIZABLE, simplify
+from edgedet_compression.quantization.rewrites import simplify
 from edgedet_runtime.errors import GraphUnsupported
 from onnx import TensorProto, helper, numpy_helper
 
@@ -25,6 +26,7 @@ CONSTANTS = {
     "dense": RNG.normal(size=(6, 4)),
     "dense_bias": RNG.normal(size=4),
     "spread": RNG.uniform(0.5, 2, 4),
+    "coordinates": RNG.uniform(-1, 1, (1, 2, 6, 6)),
 }
 INTEGERS = {
     "axes": [2, 3],
@@ -86,6 +88,11 @@ CASES: dict[str, Nodes] = {
         CONV,
         node("LeakyRelu", "c", "l", alpha=0.1),
         node("MaxPool", "l", kernel_shape=[2, 2], strides=[2, 2]),
+    ],
+    "pools whose windows end at the edge, though rounded up": [
+        CONV,
+        node("MaxPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1),
+        node("AveragePool", "m", kernel_shape=[2, 2], dilations=[2, 2], ceil_mode=1),
     ],
     "ReLU6": [CONV, node("Clip", "c 0 6")],
     **{
@@ -154,6 +161,11 @@ def test_bytes_give_the_answer_of_normalized_pixels_the_padding_included(seed: i
         ([CONV, node("Clip", "c 6")], "except with minimum 0"),
         ([CONV, node("Add", "c 6")], "except of two computed tensors"),
         ([CONV, node("Concat", "c c", axis=2)], "except along the channels"),
+        ([CONV, node("Concat", "c coordinates", axis=1)], "of computed tensors"),
+        (
+            [CONV, node("MaxPool", "c", kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1)],
+            "MaxPool with ceil_mode .pad its right and lower edge instead",
+        ),
         ([CONV, node("Resize", "c - - doubled", mode="linear")], "Resize except nearest, where each pixel is repeated"),
         ([CONV, node("Resize", "c - - halves")], "Resize except nearest"),
         (

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 from edgedet_compression.accuracy import Measured
-from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.errors import BuildRefused, SourceMissing, SourceUnreadable
 from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.networks.families import load_network
 from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
-from edgedet_compression.runs import StageFolder, digest
+from edgedet_compression.runs import StageFolder, digest, results_of
 from edgedet_evaluation.errors import DataMismatch
 from edgedet_runtime.package import load_package
 
@@ -275,6 +275,18 @@ def test_a_stage_is_done_once_its_result_and_its_files_are_there(tmp_path: Path)
     assert not StageFolder(tmp_path, "b" * 64).done
     (tmp_path / "plot.svg").unlink()
     assert not folder.done
+
+
+def test_a_result_that_a_power_failure_left_empty_is_done_again_and_named_where_it_is_read(tmp_path: Path) -> None:
+    folder = StageFolder(tmp_path / "toy" / "package-aaaaaaaa", "a" * 64)
+    folder.path.mkdir(parents=True)
+    folder.finish({"stage": "package", "digest": "d"})
+    assert [result["digest"] for result in results_of(tmp_path, "toy", "package")] == ["d"]
+    (folder.path / "result.json").write_bytes(b"")
+    assert not folder.done
+    assert not list(results_of(tmp_path, "toy", "package"))
+    with pytest.raises(SourceUnreadable, match=r"package-aaaaaaaa/result.json: .*: remove it, and run again"):
+        folder.result()
 
 
 def test_a_default_that_is_written_down_changes_no_hash() -> None:

@@ -1,11 +1,14 @@
 """Which packages a node serves, and which one it takes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import pytest
 from edgedet_edge.catalog import Catalog
 from edgedet_runtime.backend import load_backend
+from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.package import hash_files
 
 NAME = "small-lenet-w4a4-mnist"
@@ -30,3 +33,12 @@ def test_a_package_that_cannot_be_run_does_not_stop_the_others(models: Path, tmp
     (reason,) = catalog.describe()["refused"].values()
     assert f"{broken}: " in reason
     assert "is no ONNX file" in reason
+
+
+def test_where_every_package_is_broken_the_first_reason_is_told(models: Path, tmp_path: Path) -> None:
+    for version in ("1", "2"):
+        shutil.copytree(models / NAME / "1", tmp_path / NAME / version)
+        (tmp_path / NAME / version / "model.onnx").unlink()
+    told = f"models: every package is refused, the first because of {tmp_path / NAME / '1'}: cannot read model.onnx"
+    with pytest.raises(PackageRefused, match=re.escape(told)):
+        Catalog.load(tmp_path, load_backend("onnxruntime"), "", whole=True)

@@ -15,6 +15,7 @@ from edgedet_edge.measurements import (
     Timing,
     latency_report,
     offload_report,
+    seconds_covered,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,11 +98,30 @@ def test_stages_are_means_and_those_not_run_are_zero() -> None:
     assert report["split"]["stages_ms"] == dict.fromkeys(STAGES, 0.0)
 
 
-@pytest.mark.parametrize(("window_s", "counted"), [(60, 3), (20, 2), (1, 1)])
-def test_buckets_that_ended_before_the_window_do_not_count(window_s: int, counted: int) -> None:
+@pytest.mark.parametrize("now_s", [1100.0, 1103.5, 1109.5])
+@pytest.mark.parametrize("window_s", [1, 10, 60])
+def test_one_answer_a_second_is_a_rate_of_one_over_the_seconds_covered(
+    clock: list[float], now_s: float, window_s: int
+) -> None:
+    measurements = Measurements()
+    while clock[0] < now_s:
+        measurements.answered("edge", 7, "cheaper", 0, Timing(total=10.0))
+        clock[0] += 1.0
+    clock[0] = now_s
+    covered_s = seconds_covered(window_s)
+    assert window_s <= covered_s < window_s + 10
+    for requests in (
+        offload_report(measurements.buckets(), covered_s)["requests"],
+        latency_report(measurements.buckets(), covered_s)["all"]["count"],
+    ):
+        assert requests == pytest.approx(covered_s, abs=1)
+
+
+@pytest.mark.parametrize(("covered_s", "counted"), [(60, 3), (21, 2), (19, 1), (1, 1)])
+def test_buckets_of_other_nodes_count_where_their_larger_part_does(covered_s: float, counted: int) -> None:
     buckets = [bucket([("edge", 7, "cheaper", 0, 10.0)], age_s) for age_s in (71.0, 50.0, 25.0, 5.0)]
-    assert latency_report(buckets, window_s)["all"]["count"] == counted
-    assert offload_report(buckets, window_s)["requests"] == counted
+    assert latency_report(buckets, covered_s)["all"]["count"] == counted
+    assert offload_report(buckets, covered_s)["requests"] == counted
 
 
 def test_a_minute_later_nothing_is_left(clock: list[float]) -> None:

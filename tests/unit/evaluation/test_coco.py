@@ -69,6 +69,12 @@ def test_annotations_are_numbered_from_1_and_get_the_fields_that_they_lack(make_
     assert found == [(1, 0, 1200), (2, 1, 7)]
 
 
+def test_boxes_of_no_width_or_height_are_left_out(make_dataset):
+    boxes = [[1, 2, 0, 40], [1, 2, 30, 40], [1, 2, 30, 0], [9, 9, -3, -4]]
+    dataset = read_coco(*make_dataset(1, [], annotations=[annotation(box) for box in boxes]))
+    assert [item["bbox"] for item in dataset.content["annotations"]] == [[1, 2, 30, 40]]
+
+
 def test_a_listed_photo_that_is_not_there_is_named(make_dataset):
     annotations, photos = make_dataset(2, [BOX])
     (photos / "1.jpg").unlink()
@@ -90,6 +96,8 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"images": None}, "not COCO"),
         ({"images": [{"id": 0, "file_name": "0.jpg"}] * 2}, "images has the id 0 twice"),
         ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "cow"}]}, "categories has the id 3 twice"),
+        ({"categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}]}, "categories has the name cat twice"),
+        ({"annotations": [annotation([1, 2, 0, 4])]}, "0 boxes that have an area: nothing to measure"),
         ({"annotations": [{"image_id": 0, "category_id": 1}]}, "field 'bbox' is missing"),
         ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox is \[1, 2, 3\]: give four finite numbers"),
         ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox"),

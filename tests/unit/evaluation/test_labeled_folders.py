@@ -23,9 +23,23 @@ def test_every_photo_gets_the_index_of_its_folders_label(folder: Path):
     assert [path.parent.name for path in found.files] == ["cat", "dog", "dog"]
 
 
+def test_other_labels_of_the_same_photos_are_another_data_set(folder: Path):
+    before = read_labeled_folders(folder, ("dog", "cow", "cat"))
+    (folder / "cat").rename(folder / "cow")
+    after = read_labeled_folders(folder, ("dog", "cow", "cat"))
+    assert [path.name for path in after.files] == [path.name for path in before.files]
+    assert after.sha256 != before.sha256
+
+
 def test_a_folder_that_is_no_label_is_named(folder: Path):
     with pytest.raises(DataMismatch, match="cat is none of the package's labels: dog, cow"):
         read_labeled_folders(folder, ("dog", "cow"))
+
+
+def test_hidden_folders_are_passed_over(folder: Path):
+    (folder / ".thumbnails").mkdir()
+    shutil.copy(next((folder / "cat").iterdir()), folder / ".thumbnails")
+    assert len(read_labeled_folders(folder, ("dog", "cat")).files) == 3
 
 
 def test_a_folder_without_photos_is_told(tmp_path: Path):

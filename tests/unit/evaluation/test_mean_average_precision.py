@@ -65,6 +65,12 @@ def test_a_box_of_id_0_without_crowd_and_area_can_be_found(make_dataset):
     assert score.resampled(np.ones((1, 1), np.int64))[0] == pytest.approx(1)
 
 
+def test_a_box_without_area_is_no_miss(make_dataset):
+    box = (0, 1, 10.0, 10.0, 50.0, 60.0)
+    dataset = read_coco(*make_dataset(1, [box, (0, 1, 80.0, 10.0, 0.0, 60.0)]))
+    assert score_detections(dataset, [one_box(*box[2:])], CATEGORY_IDS).map50 == pytest.approx(1)
+
+
 def test_boxes_of_categories_that_are_no_labels_do_not_count(make_dataset):
     mine, other = (0, 3, 10.0, 10.0, 50.0, 60.0), (0, 1, 100.0, 100.0, 70.0, 70.0)
     dataset = read_coco(*make_dataset(1, [mine, other]))

@@ -56,6 +56,26 @@ def test_lists_with_a_second_column_and_empty_lines_are_read(tmp_path):
     assert [photo.file.stem for photo in read_voc(folder, "train").photos] == ["b", "a"]
 
 
+@pytest.mark.parametrize("stem", ["WhatsApp Image 1", "a b", "crop -1"])
+def test_names_of_photos_may_have_spaces_and_end_like_a_second_column(tmp_path, stem: str):
+    folder = voc_folder(tmp_path, {stem: CELL, "a": CELL}, f" {stem} \na 1")
+    assert [photo.file.stem for photo in read_voc(folder, "train").photos] == [stem, "a"]
+
+
+def test_a_photo_with_a_space_in_its_name_that_lacks_its_annotation_is_named_whole(tmp_path):
+    folder = voc_folder(tmp_path, {"Image 1": CELL})
+    (folder / "Annotations" / "Image 1.xml").unlink()
+    with pytest.raises(DataMissing, match="lists Image 1, which has no annotation"):
+        read_voc(folder, "train")
+
+
+@pytest.mark.parametrize("listed", ["a\nb\na", "a\na 1"])
+def test_a_photo_that_is_listed_twice_is_refused(tmp_path, listed: str):
+    folder = voc_folder(tmp_path, {"a": CELL, "b": CELL}, listed)
+    with pytest.raises(DataUnreadable, match=r"train\.txt names a twice: take one of the lines out"):
+        read_voc(folder, "train")
+
+
 def test_boxes_without_area_are_left_out(tmp_path):
     flat = CELL.replace("<xmax>10", "<xmax>1")
     assert len(read_voc(voc_folder(tmp_path, {"a": CELL + flat}), "train").content["annotations"]) == 1

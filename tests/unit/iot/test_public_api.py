@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import edgedet_iot
@@ -37,6 +38,16 @@ def test_without_httpx_the_error_says_what_to_install():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "in a clone of EdgeDet, pip install '.[iot]'" in done.stderr
+
+
+def test_without_httpx_the_command_says_it_without_a_traceback(tmp_path):
+    # A module that stands in for the missing library, and fails as a missing one does.
+    (tmp_path / "httpx.py").write_text("raise ModuleNotFoundError('gone', name='httpx')")
+    command = Path(sys.executable).with_name("edgedet-iot")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([command, "--help"], capture_output=True, text=True, check=False, env=environment)
+    told = "edgedet-iot needs httpx: in a clone of EdgeDet, pip install '.[iot]'\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
 
 
 def test_a_library_leaves_ctrl_c_to_the_program_that_imports_it(tmp_path):

@@ -44,17 +44,19 @@ def test_every_fault_has_its_line_in_the_books(fault, outcome):
 def test_every_photo_is_in_the_books_once():
     tally = Tally(deadline_s=1.0)
     answer = read_detections(DETECTIONS, EDGE)
-    tally.offered = 5
+    tally.offered = 6
     tally.answered(answer, 100.0)
     tally.answered(answer, 1500.0)
-    tally.failed(refused(Overloaded, 429))
+    tally.failed(Overloaded(Problem(429, "Overloaded", "first"), EDGE))
+    tally.failed(Overloaded(Problem(429, "Overloaded", "second"), EDGE))
     tally.failed(DeadlineMissed("", EDGE, answered=True))
     tally.failed(fault_of(httpx.ConnectError("refused"), EDGE, 1.0))
     report = tally.report(seconds=2.0)
-    assert report.by_status == {"200": 2, "429": 1, "504": 1, "unreachable": 1}
+    assert report.by_status == {"200": 2, "429": 2, "504": 1, "unreachable": 1}
+    assert report.refusals == {"429": "429 Overloaded: first"}
     assert sum(report.by_status.values()) == report.offered
     assert (report.answered, report.in_time, report.lost) == (2, 1, 1)
-    assert (report.offered_per_s, report.in_time_per_s) == (2.5, 0.5)
+    assert (report.offered_per_s, report.in_time_per_s) == (3.0, 0.5)
     assert report.by_edge == {EDGE: 2}
     assert {name: row.count for name, row in report.by_placement.items()} == {"split": 2, "all": 2}
     assert report.by_placement["all"].p99_ms == pytest.approx(100, rel=0.011)

@@ -47,6 +47,12 @@ def test_a_measured_cell_has_the_currents_of_its_file(tmp_path: Path):
     assert cell.target_na(np.array([[3, 1], [2, 0]]), 3).tolist() == [[300, 90], [210, 0.1]]
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path):
+    file = tmp_path / "levels.csv"
+    file.write_text("\n".join(LINES), encoding="utf-8-sig")
+    assert Cell.from_csv(file, read_v=0.5).level_count == 4
+
+
 def test_a_slice_takes_the_lowest_levels_of_a_measured_cell(tmp_path: Path):
     cell = Cell.from_csv(written(tmp_path, LINES), read_v=0.5)
     assert cell.target_na(np.array([0, 1, 2]), 2).tolist() == [0.1, 90, 210]
@@ -68,6 +74,7 @@ def test_a_slice_takes_the_lowest_levels_of_a_measured_cell(tmp_path: Path):
         (3, "2,80,3", r"line 4: mean_na 80 does not exceed the 90 of the level below"),
         (3, "2,210,-3", r"line 4: sigma_na -3 must be finite and not negative"),
         (3, "2,nan,3", r"line 4: mean_na nan must be finite"),
+        (3, "2,210,3,junk", r"line 4: there are more than 3 values; give level, mean_na, sigma_na"),
         (0, "level,current,sigma_na", r"line 1: the columns must be level, mean_na, sigma_na"),
     ],
 )
@@ -107,6 +114,11 @@ def test_a_preset_of_ones_own_takes_a_measured_cell(tmp_path: Path):
 def test_overdrive_and_current_are_each_others_inverse(current_na: float):
     found = TRANSISTOR.current_na(TRANSISTOR.overdrive_v(np.asarray(current_na)))
     assert float(found) == pytest.approx(current_na, rel=1e-9)
+
+
+def test_overdrive_stays_finite_far_above_threshold():
+    current_na = np.array([1e6 * TRANSISTOR.specific_na])
+    assert TRANSISTOR.current_na(TRANSISTOR.overdrive_v(current_na)) == pytest.approx(current_na)
 
 
 def test_a_transistor_is_exponential_below_threshold_and_quadratic_above():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgedet_nvm import cli
 from edgedet_nvm.backend import NvmBackend
 from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.chip_cells import chip_cells
@@ -25,6 +26,8 @@ from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import load_network
 from typer.testing import CliRunner
+
+from tests.unit.nvm.small_packages import labeled_photos, small_package
 
 NOR = "nor-flash-65nm"
 
@@ -171,8 +174,33 @@ def test_to_compile_for_a_converter_takes_photos(tmp_path: Path, models: Path, m
     package = str(models / "resnet20-cifar10" / "1")
     refused = CliRunner().invoke(app, ["compile", package, "--preset", NOR, "--models", str(tmp_path)])
     assert refused.exit_code == 1
-    assert "no photos to calibrate the ADC on: name some" in refused.output
+    assert "no photos to calibrate on: name some" in refused.output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sidecar_is_written_beside_its_package_and_a_taken_folder_is_told_before_the_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    package, photos = small_package(tmp_path / "models"), labeled_photos(tmp_path / "photos")
+    command = ["compile", str(package.folder), str(photos / "a" / "0.png"), "--preset", NOR]
+    monkeypatch.chdir(photos)
+    compiled = CliRunner().invoke(app, command)
+    assert compiled.exit_code == 0, compiled.output
+    assert (tmp_path / "models" / f"small-nvm-{NOR}" / "1" / "nvm.json").is_file()
+    monkeypatch.setattr(cli, "compile_package", lambda *_: pytest.fail("calibrated for nothing"))
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1
+    assert "exists already; remove it to compile anew" in refused.output
+
+
+@pytest.mark.parametrize("command", ["check", "compile"])
+def test_a_photo_that_cannot_be_decoded_is_named(tmp_path: Path, command: str):
+    package, photos = small_package(tmp_path / "models"), labeled_photos(tmp_path / "photos", per_label=1)
+    broken = tmp_path / "broken.png"
+    broken.write_text("no photo")
+    told = CliRunner().invoke(app, [command, str(package.folder), str(photos / "a" / "0.png"), str(broken)])
+    assert told.exit_code == 1
+    assert str(broken) in told.output
 
 
 def test_the_command_tells_a_users_mistake_in_one_line(models: Path):

@@ -5,18 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgedet_nvm import chip_evaluation
 from edgedet_nvm.backend import NvmBackend
-from edgedet_nvm.chip_evaluation import evaluate_chip
+from edgedet_nvm.chip_evaluation import evaluate_chip, stored_sidecar
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.device.published import comparison
-from edgedet_nvm.evaluation_set import folder_photos, limited, own_set
+from edgedet_nvm.evaluation_set import LabeledSet, folder_photos, limited, own_set
+from edgedet_nvm.photo_options import calibration_inputs
 from edgedet_nvm.saturation import saturated_shares
 from edgedet_nvm.sidecar import Sidecar, compile_package, write_sidecar
 from edgedet_runtime.chain import prepare_chain
 from edgedet_runtime.letterbox import to_input
-from edgedet_runtime.package import Package
+from edgedet_runtime.package import Package, load_package
 from edgedet_runtime.segments import load_network
 from typer.testing import CliRunner, Result
 
@@ -152,18 +154,54 @@ def test_presets_are_compared_with_published_chips_with_sources_and_reasons():
 
 def test_the_sidecar_beside_the_package_gives_the_ranges(photos: Path, tmp_path: Path):
     package = small_package(tmp_path / "models")
-    folder = write_sidecar(tmp_path / "models", sidecar_of(package, photos))
+    write_sidecar(tmp_path / "models", sidecar_of(package, photos))
     file = tmp_path / "figures.json"
     told = invoke("evaluate", package.folder, "--preset", NOR, "--photos", photos, "--to", file)
     assert told.exit_code == 0, told.output
-    assert json.loads(file.read_text())["adc_ranges"] == str(folder)
+    assert json.loads(file.read_text())["adc_ranges"] == f"small-nvm-{NOR}:1"
+
+
+@pytest.mark.parametrize(("folder", "named"), [("small", "1"), ("small/1", "."), ("small/1", "../1")])
+def test_the_sidecar_is_found_however_short_the_packages_path_is(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, named: str
+):
+    package = small_package(tmp_path)
+    sidecar = sidecar_of(package, photos)
+    write_sidecar(tmp_path, sidecar)
+    monkeypatch.chdir(tmp_path / folder)
+    assert stored_sidecar(load_package(Path(named)), load_preset(NOR)) == sidecar
+
+
+def test_clipped_conversions_are_counted_on_photos_of_all_labels(
+    package: Package, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    chosen = own_set(package, labeled_photos(tmp_path / "photos", per_label=20), None)
+    seen: list[LabeledSet] = []
+
+    def remembering(whole: LabeledSet, limit: int) -> LabeledSet:
+        seen.append(limited(whole, limit))
+        return seen[-1]
+
+    monkeypatch.setattr(chip_evaluation, "limited", remembering)
+    some = limited(chosen, 60)
+    found = evaluate_chip(
+        package, sidecar_of(package, tmp_path / "photos"), Chip(load_preset(NOR), 0), some, lambda: None
+    )
+    assert found.saturation_photos == len(seen[0]) == 16
+    assert {seen[0].dataset.files[place].parent.name for place in seen[0].places} == set("abcde")
+
+
+def test_nor_wires_are_calibrated_also_without_an_adc(package: Package, photos: Path):
+    wired = load_preset(NOR).model_copy(update={"adc": None})
+    assert len(calibration_inputs(package, wired, None, photos / "a")) == 4
+    assert calibration_inputs(package, load_preset("ideal"), None, photos / "a") == []
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         ((), "no photos to measure on: set EDGEDET_DATA, or give --data or --photos"),
-        (("--photos", "PHOTOS"), "no photos to calibrate the ADC on: name some"),
+        (("--photos", "PHOTOS"), "no photos to calibrate on: name some"),
         (("--photos", "nowhere"), "no photo LABEL/NAME.jpg or .png below nowhere"),
         (("--data", "PHOTOS"), "its labels are neither CIFAR-10's nor MNIST's; give --photos DIR"),
         (("--photos", "PHOTOS", "--corner", "xx"), "corner: there is no 'xx'; give one of tt, ff, ss, fs, sf"),

@@ -1,11 +1,15 @@
 """What a package is measured on: which photos are taken, and how answers are scored."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.coco import CocoDataset, CocoPhoto
+from edgedet_evaluation.errors import DataMismatch
 from edgedet_nvm.evaluation_set import BoxSet, LabeledSet, known_calibration, known_set, limited
 from edgedet_runtime.classification import Classes
 from edgedet_runtime.detection import Detections
@@ -63,9 +67,35 @@ def test_images_of_a_known_data_set_are_measured_in_the_order_given():
     images[:, 0, 0, 0] = (1, 2, 3, 4)
     chosen = limited(LabeledSet(LabeledImages("four", images, np.array([3, 2, 1, 0])), np.arange(4)), 2)
     assert [int(photo.pixels[0, 0, 0]) for photo in chosen.photos()] == [1, 3]
+    assert limited(replace(chosen, places=np.array([3, 1])), 1).places.tolist() == [3]
     assert chosen.value([classes(3), classes(2)]) == 0.5
     (top1,) = chosen.compare([classes(3), classes(1)], [classes(3), classes(2)])
     assert (top1.digital.value, top1.chip.value, top1.difference.value) == (1, 0.5, -0.5)
+
+
+def coco_folder(data: Path, photo: Path) -> Path:
+    """A data folder with one photo of COCO in each split."""
+    for split in ("train2017", "val2017"):
+        (data / "coco-mini" / split).mkdir(parents=True)
+        shutil.copy(photo, data / "coco-mini" / split / "1.jpg")
+    content = boxed(1).dataset.content
+    content["images"] = [{"id": 0, "file_name": "1.jpg"}]
+    (data / "coco-mini" / "annotations").mkdir()
+    (data / "coco-mini" / "annotations" / "instances_val2017.json").write_text(json.dumps(content))
+    return data
+
+
+def test_a_detector_of_other_labels_than_cocos_is_not_calibrated_on_coco(
+    models: Path, sample_photos: list[Path], tmp_path: Path
+):
+    data = coco_folder(tmp_path, sample_photos[0])
+    blood_cells = load_package(models / "yolov3-trimmed-bccd" / "1")
+    with pytest.raises(DataMismatch, match=r"its labels are not COCO's; give .*PHOTOS.*--calibrate DIR"):
+        known_calibration(blood_cells, data)
+    with pytest.raises(DataMismatch, match="its labels are not COCO's; give --photos DIR and --annotations FILE"):
+        known_set(blood_cells, data)
+    cells = replace(blood_cells, manifest=blood_cells.manifest.model_copy(update={"labels": ("cell",)}))
+    assert len(list(known_calibration(cells, data))) == 1
 
 
 @pytest.mark.needs_data

@@ -75,8 +75,9 @@ def test_physics_without_a_transistor_is_refused(tmp_path: Path):
     text = (FOLDER / "nor-flash-65nm.toml").read_text(encoding="utf-8")
     file = tmp_path / "changed.toml"
     file.write_text(re.sub(r"\[transistor\].*?\n\n", "", text, flags=re.DOTALL), encoding="utf-8")
-    with pytest.raises(PresetRefused, match="transistor: needed by environment and by charge loss"):
+    with pytest.raises(PresetRefused, match="transistor: needed by environment and by charge loss") as refused:
         load_preset(str(file))
+    assert ": : " not in str(refused.value)  # a fault of the whole preset has no field
 
 
 def test_a_measured_law_without_measured_levels_is_refused(tmp_path: Path):

@@ -2,18 +2,23 @@
 
 import csv
 import io
+import resource
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from edgedet_nvm.cli import app
+from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.errors import OutOfRange, ResultsRefused
 from edgedet_nvm.evaluation_set import folder_photos, own_set
 from edgedet_nvm.monte_carlo.grid import Grid, make_grid
 from edgedet_nvm.monte_carlo.plots import plots
+from edgedet_nvm.monte_carlo.results_file import ResultsFile
 from edgedet_nvm.monte_carlo.summary import as_csv, summarize
 from edgedet_nvm.monte_carlo.sweep import Outcome, Sweep, run_sweep
 from edgedet_runtime.letterbox import to_input
@@ -112,6 +117,72 @@ def test_a_file_of_another_sweep_is_refused_by_what_differs(sweep: Sweep, whole_
         run_sweep(sweep, file, no_bar)
 
 
+def test_a_whole_last_line_without_its_end_is_kept(sweep: Sweep, whole: Outcome, whole_file: Path, tmp_path: Path):
+    text, totals = whole_file.read_text(), []
+
+    @contextmanager
+    def counting(step: str, total: int) -> Iterator[Callable[[], None]]:
+        totals.append(total)
+        yield lambda: None
+
+    file = tmp_path / "sweep.jsonl"
+    file.write_text(text[:-1])
+    assert run_sweep(sweep, file, counting) == whole
+    assert totals == [0]
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("content", ['{"mine": 1}', "notes\nof mine"])
+def test_a_file_that_is_not_of_a_sweep_stays_as_it_is(sweep: Sweep, tmp_path: Path, content: str):
+    file = tmp_path / "sweep.jsonl"
+    file.write_text(content)
+    with pytest.raises(ResultsRefused, match="line 1 is not of a sweep's results; give another --to"):
+        run_sweep(sweep, file, no_bar)
+    assert file.read_text() == content
+
+
+def test_a_line_that_was_cut_off_is_taken_away_where_nothing_can_be_written(
+    whole: Outcome, whole_file: Path, tmp_path: Path
+):
+    lines, file = whole_file.read_text().splitlines(keepends=True), tmp_path / "sweep.jsonl"
+    file.write_text("".join(lines[:2]) + lines[2][:30])
+    handled, limit = signal.signal(signal.SIGXFSZ, signal.SIG_IGN), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
+    try:
+        with ResultsFile.at_work(file, whole.header.measured, lambda: 0.0) as kept:
+            assert len(kept.results) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handled)
+    assert file.read_text() == "".join(lines[:2])
+
+
+def test_two_sweeps_do_not_write_into_one_file(sweep: Sweep, tmp_path: Path):
+    file, refusals = tmp_path / "sweep.jsonl", []
+
+    @contextmanager
+    def crowded(step: str, total: int) -> Iterator[Callable[[], None]]:
+        with pytest.raises(ResultsRefused, match="another sweep writes into"):
+            run_sweep(sweep, file, no_bar)
+        refusals.append(step)
+        yield lambda: None
+
+    run_sweep(replace(sweep, grid=Grid(chips=1)), file, crowded)
+    assert len(refusals) == 2  # while the digital network was measured, and while chips were
+    assert file.read_text().count("\n") == 2
+
+
+def test_a_presets_own_scale_of_errors_is_kept_and_told(sweep: Sweep, tmp_path: Path):
+    programming = sweep.preset.programming.model_copy(update={"error_scale": 2.0})
+    twice = sweep.preset.model_copy(update={"programming": programming})
+    chips = [condition.chip(twice, 0) for condition in Grid(chips=1, sigma_scales=(1.0, 1.5)).conditions(twice)]
+    levels = np.full(100, 9)
+    assert (chips[0].effective_levels(levels, "k") == Chip(twice, 0).effective_levels(levels, "k")).all()
+    assert chips[1].preset.programming.error_scale == 3
+    outcome = run_sweep(replace(sweep, preset=twice, grid=Grid(chips=1)), tmp_path / "sweep.jsonl", no_bar)
+    assert outcome.header.measured.sigma_of == "2 × 1 % of the cell's own current"
+
+
 def test_a_chip_keeps_its_programming_errors_under_every_condition():
     preset = load_preset(NOR)
     conditions = Grid(chips=1, sigma_scales=(1.0, 2.0), temperatures_c=(25.0, 85.0)).conditions(preset)
@@ -179,6 +250,7 @@ def test_a_grid_names_the_option_that_does_not_fit(fields: dict[str, object], to
     [
         ("ideal", Grid(chips=1, sigma_scales=(2.0,)), "sigma_scales: ideal has no programming error to scale"),
         ("ideal", Grid(chips=1, adc_bits=(8,)), "adc_bits: ideal reads currents exactly"),
+        ("ideal", Grid(chips=1, temperatures_c=(25.0, 85.0)), "ideal is known at 25 °C, tt only"),
         (NOR, Grid(chips=1, temperatures_c=(25.0, 300.0)), "temperature_c: 300 is outside"),
         ("sonos-40nm", Grid(chips=1, corners=("ff",)), "sonos-40nm is known at 25 °C, tt only"),
     ],

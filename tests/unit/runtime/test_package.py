@@ -83,6 +83,18 @@ def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
     assert scan_packages(models_copy / "nowhere") == ([], [])
 
 
+def test_a_name_without_its_version_is_told_what_to_give(models_copy: Path):
+    folder = models_copy / "yolov3-tiny-coco"
+    shutil.copytree(folder / "1", folder / "2")
+    with pytest.raises(PackageRefused, match=f"a package is NAME/VERSION: give {folder / '1'} or {folder / '2'}$"):
+        load_package(folder)
+
+
+def test_a_sidecar_is_told_with_the_package_that_it_is_of(models: Path):
+    with pytest.raises(PackageRefused, match=r"this is a sidecar: give the package .*, yolov3-tiny-coco/1$"):
+        load_package(models / "yolov3-tiny-coco-nvm-nor-flash-40nm" / "1")
+
+
 def replaced(models_copy: Path, name: str, content: bytes) -> Path:
     folder = models_copy / "yolov3-tiny-coco" / "1"
     (folder / name).write_bytes(content)
@@ -163,5 +175,8 @@ def test_a_model_is_found_by_name_version_or_task(models: Path, tmp_path: Path):
     for wanted in ("c", "b:3", "b:02"):
         with pytest.raises(UnknownModel, match="there are: a:1, b:10, b:2"):
             find_package(packages, "detect", wanted)
-    with pytest.raises(UnknownModel, match="there are: none"):
-        find_package(packages, "classify", None)
+    for wanted in (None, "b"):
+        with pytest.raises(UnknownModel, match="no package here classifies; there are: a:1, b:10, b:2"):
+            find_package(packages, "classify", wanted)
+    with pytest.raises(UnknownModel, match="no package here detects; there are: none"):
+        find_package([], "detect", None)
