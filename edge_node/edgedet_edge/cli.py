@@ -48,7 +48,7 @@ def serve(
         str | None, typer.Option(help="Package for requests that name none (default: the task's first by name).")
     ] = None,
     backend: Annotated[str | None, typer.Option(help="What runs segments (default onnxruntime).")] = None,
-    nvm_preset: Annotated[str | None, typer.Option(help="Simulated chip of --backend nvm: a preset.")] = None,
+    nvm_preset: Annotated[str | None, typer.Option(help="Preset of --backend nvm (default: nor-flash-40nm).")] = None,
     chip: Annotated[int | None, typer.Option(help="Seed of that chip (default: the sidecar's).")] = None,
     capacity: Annotated[str | None, typer.Option(help="Time that counts: host (default) or simulated.")] = None,
     forward_photos: Annotated[

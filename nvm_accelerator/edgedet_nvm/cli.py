@@ -28,7 +28,12 @@ from edgedet_nvm.sidecar import compile_package, map_package, refuse_existing, s
 from edgedet_nvm.sweep_command import sweep
 from edgedet_nvm.terminal import err, faults_told, out, write
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Quantized networks on simulated flash arrays.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Quantized networks on simulated flash arrays.",
+    rich_markup_mode="markdown",
+)
 app.command()(evaluate)
 app.command()(sweep)
 
@@ -166,11 +171,6 @@ def report(
         f"energy, time and area are estimated for {tiles} arrays, one for every tile, of which all of a layer's are "
         "read at the same time"
     )
-
-
-def main() -> None:
-    """Entry point."""
-    app()
 
 
 def _layer_table(figures: MappingReport) -> Table:

@@ -13,7 +13,8 @@ class RegisteredNvmBackend:
     """Packages on chips of one preset.
 
     Args:
-        preset: name of a preset, or path of a preset file.
+        preset: name of a preset, or path of a preset file; the default is the one that all packages that come along
+            have a sidecar for.
         chip: seed of the chip; None: the one that each sidecar names.
 
     Raises:
@@ -22,7 +23,7 @@ class RegisteredNvmBackend:
 
     name = "nvm"
 
-    def __init__(self, preset: str = "nor-flash-65nm", chip: int | None = None) -> None:
+    def __init__(self, preset: str = "nor-flash-40nm", chip: int | None = None) -> None:
         self._preset_name = preset
         self._preset = load_preset(preset)
         self._chip = None if chip is None else Chip(self._preset, chip)

@@ -142,7 +142,12 @@ def test_interrupting_a_command_that_still_loads_ends_it_without_a_word(tmp_path
 
 @pytest.mark.parametrize(
     ("package", "library", "extra"),
-    [("edgedet_edge", "fastapi", "edge"), ("edgedet_cloud", "grpc", "cloud"), ("edgedet_iot", "httpx", "iot")],
+    [
+        ("edgedet_edge", "fastapi", "edge"),
+        ("edgedet_cloud", "grpc", "cloud"),
+        ("edgedet_iot", "httpx", "iot"),
+        ("edgedet_nvm", "matplotlib", "nvm"),
+    ],
 )
 def test_a_command_without_its_libraries_says_what_to_install(
     tmp_path: Path, package: str, library: str, extra: str
