@@ -50,7 +50,7 @@ def boundaries_table(rows: Sequence[BoundarySummary]) -> Table:
 def latency_table(latency: dict[str, Any]) -> Table:
     """`/v1/metrics/latency` as it stands, a column per placement."""
     placements = latency["placements"]
-    table = _table(f"GET /v1/metrics/latency (last {latency['window_s']} s)", "", *placements)
+    table = _table(f"GET /v1/metrics/latency (last {latency['covered_s']:.0f} s)", "", *placements)
     table.add_row("count", *(str(row["count"]) for row in placements.values()))
     for name in ("p50_ms", "p95_ms", "p99_ms"):
         table.add_row(name, *(_number(row[name]) for row in placements.values()))
@@ -62,7 +62,7 @@ def latency_table(latency: dict[str, Any]) -> Table:
 
 def offload_table(offload: dict[str, Any]) -> Table:
     """`/v1/metrics/offload` as it stands."""
-    table = _table(f"GET /v1/metrics/offload (last {offload['window_s']} s)", "", "")
+    table = _table(f"GET /v1/metrics/offload (last {offload['covered_s']:.0f} s)", "", "")
     for name in OFFLOAD_COUNTS:
         table.add_row(name, f"{offload[name]:.3f}" if name == "ratio" else str(offload[name]))
     for name in ("by_boundary", "by_reason"):
