@@ -1,6 +1,7 @@
 """Reads photos sorted into one folder per label: the plainest form of a classification data set."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,6 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
         raise DataMismatch(f"{folder}/{strange[0]} is none of the package's labels: {', '.join(labels[:20])}")
     total = hashlib.sha256()
     for path in files:
-        for part in (path.parent.name.encode(), path.read_bytes()):
+        for part in (os.fsencode(path.parent.name), path.read_bytes()):
             total.update(hashlib.sha256(part).digest())
     return LabeledPhotos(folder.name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest())
