@@ -10,7 +10,6 @@ from edgedet_runtime.package import load_package
 from edgedet_compression.building import Target, Trained, build_quantized, build_trained
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.low_bit_onnx import export_low_bit
-from edgedet_compression.export.package_writer import put_back
 from edgedet_compression.export.torch_onnx import float_model
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
@@ -72,12 +71,11 @@ def package_target(stage: ExportStage, recipe: Recipe, data: OpenData, models: P
         BuildRefused: another's package is there, or the folder cannot be written.
     """
     ours = Target(models, stage.package, replace=True)
-    put_back(ours.folder)
+    ours.check()  # first: it brings a package back that a kill took away
     if ours.folder.exists() and not _is_ours(ours.folder, stage, recipe, data, runs):
         raise BuildRefused(
             f"{ours.folder} is there, and not of this recipe and these photos: rename package, or remove the folder"
         )
-    ours.check()
     return ours
 
 
