@@ -5,12 +5,12 @@ from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
     FreshCopyStage,
-    GivenStage,
     PruneWeightsStage,
     Reference,
     SensitivityStage,
     Stage,
     TrainStage,
+    origins,
 )
 
 
@@ -49,9 +49,10 @@ def _learner(reference: Reference, owner: Recipe, asking: Recipe) -> Reference |
     stage = owner.stage(stage_name)
     if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking):
         return reference
-    # A fresh copy has the structure alone; what others have learned is not known.
-    start = None if isinstance(stage, FreshCopyStage | GivenStage) else getattr(stage, "start", None)
-    return _learner(start, owner, asking) if start else None
+    if isinstance(stage, FreshCopyStage):  # has the structure alone
+        return None
+    learners = (_learner(origin, owner, asking) for origin in origins(stage))
+    return next((learner for learner in learners if learner is not None), None)
 
 
 def _learns(stage: TrainStage | PruneWeightsStage, owner: Recipe, asking: Recipe) -> bool:

@@ -24,6 +24,7 @@ from edgedet_compression.recipe_stages import (
     Stage,
     Strict,
     TrainStage,
+    origins,
     references,
 )
 
@@ -135,7 +136,7 @@ class Recipe(Strict):
     def _packages_of_4_bits_have_a_float_network_beside(self) -> Self:
         low_bit: dict[str, bool] = {}  # of the networks whose origin is in this recipe
         for stage in self.stages:
-            start = getattr(stage, "start", None)
+            start = next(iter(origins(stage)), None)
             if isinstance(stage, QuantizeStage) or start is None:
                 low_bit[stage.name] = isinstance(stage, QuantizeStage)
             elif start in low_bit:

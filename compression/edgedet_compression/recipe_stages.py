@@ -70,6 +70,34 @@ class TrainStage(_Stage):
         return self
 
 
+class AverageStage(_Stage):
+    """The mean of the weights of networks of one structure, such as the ends of cycles of one training.
+
+    (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization".) BatchNorm's statistics
+    are those of the mean on one epoch of images, shown as a training would.
+    """
+
+    kind: Literal["average"]
+    networks: Annotated[tuple[Reference, ...], Field(min_length=2)]
+    batch: Annotated[int, Field(gt=0)]
+    """Photos looked at together."""
+    augmentation: Augmentation = {}
+    all_data: bool = False
+    """Also the photos held out for validation: of a final run."""
+
+    @property
+    def as_training(self) -> TrainStage:
+        """A training of one epoch that would show the same images."""
+        return TrainStage(
+            name=self.name,
+            kind="train",
+            start=self.networks[0],
+            schedule=Schedule(epochs=1, batch=self.batch, lr=1.0),
+            augmentation=self.augmentation,
+            all_data=self.all_data,
+        )
+
+
 class GivenStage(_Stage):
     """A classifier that others trained, out of the data folder's weights."""
 
@@ -214,6 +242,7 @@ class ExportStage(_Stage):
 
 Stage = Annotated[
     TrainStage
+    | AverageStage
     | GivenStage
     | RemoveBranchStage
     | FreshCopyStage
@@ -228,15 +257,21 @@ Stage = Annotated[
 ]
 
 
+def origins(stage: Stage) -> tuple[Reference, ...]:
+    """The stages whose networks this one goes on with."""
+    if isinstance(stage, AverageStage):
+        return stage.networks
+    start = getattr(stage, "start", None)
+    return (start,) if start else ()
+
+
 def references(stage: Stage) -> tuple[Reference, ...]:
     """What a stage reads."""
-    found: list[Reference] = []
+    found: list[Reference] = [*origins(stage)]
     if isinstance(stage, EvaluateStage):
         found += [*stage.networks, *stage.packages, stage.baseline]
     elif isinstance(stage, BranchReportStage):
         found += [stage.teacher, *stage.variants]
-    elif not isinstance(stage, GivenStage) and stage.start is not None:
-        found.append(stage.start)
     if isinstance(stage, TrainStage) and stage.distillation is not None:
         found.append(stage.distillation.teacher)
     if isinstance(stage, ExportStage) and stage.baseline is not None:

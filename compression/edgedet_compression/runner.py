@@ -15,6 +15,7 @@ from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_stages import (
+    AverageStage,
     BranchReportStage,
     EvaluateStage,
     ExportStage,
@@ -32,6 +33,7 @@ from edgedet_compression.recipe_stages import (
 )
 from edgedet_compression.runs import StageFolder, digest
 from edgedet_compression.sources import cache_folder
+from edgedet_compression.stages.average import average_networks
 from edgedet_compression.stages.branches import report_branches
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.stages.evaluate import evaluate
@@ -168,6 +170,8 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
             package_target(stage, recipe, data, place.models, place.runs)
         elif isinstance(stage, TrainStage | PruneWeightsStage):
             data.check(stage)
+        elif isinstance(stage, AverageStage):
+            data.check(stage.as_training)
     except BuildRefused as error:
         raise BuildRefused(f"stage {stage.name}: {error}") from error
 
@@ -204,6 +208,7 @@ def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplac
 
 _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {
     TrainStage: train_network,
+    AverageStage: average_networks,
     GivenStage: take_given,
     RemoveBranchStage: remove_branch,
     FreshCopyStage: fresh_copy,

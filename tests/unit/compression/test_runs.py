@@ -213,6 +213,41 @@ def test_what_a_late_stage_would_refuse_is_told_before_the_first(
     assert not (tmp_path / "runs").exists()
 
 
+MEAN = """
+[[stages]]
+name = "seen"
+kind = "train"
+start = "dense"
+all_data = true
+schedule = { epochs = 1, batch = 8, lr = 0.05, precision = "fp32" }
+[[stages]]
+name = "mean"
+kind = "average"
+networks = ["dense", "seen"]
+batch = 8
+[[stages]]
+name = "sparse"
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new", "message"),
+    [
+        ("mean", "batch = 8\n", "batch = 8\n", "stage sparse: it validates on photos that seen has learned"),
+        ("dense", "batch = 8\n", "batch = 25\n", "stage mean: batch = 25: .* 24 images .*: give a smaller one"),
+    ],
+)
+def test_what_an_average_has_learned_and_shows_is_known_before_the_first_stage(
+    place: Workplace, tmp_path: Path, start: str, old: str, new: str, message: str
+) -> None:
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    text = RECIPE.replace('[[stages]]\nname = "sparse"\n', MEAN.replace(old, new))
+    wanted = text.replace('kind = "prune-weights"\nstart = "dense"', f'kind = "prune-weights"\nstart = "{start}"')
+    with pytest.raises(BuildRefused, match=message):
+        run_recipe(recipe(wanted), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_an_export_is_not_done_once_another_package_has_its_place(place: Workplace, tmp_path: Path) -> None:
     package = load_package(Path(run_recipe(recipe(), place)["package"].result()["package"]))
     folder = StageFolder(tmp_path, "a" * 64)

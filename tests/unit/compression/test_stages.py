@@ -13,9 +13,10 @@ from edgedet_compression.progress import silent
 from edgedet_compression.pruning.criteria import one_threshold
 from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import PruneChannelsStage, QuantizeStage, TrainStage
+from edgedet_compression.recipe_stages import AverageStage, PruneChannelsStage, QuantizeStage, TrainStage
 from edgedet_compression.runner import Workplace, open_data
 from edgedet_compression.runs import NETWORK, StageFolder
+from edgedet_compression.stages.average import average_networks
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.quantize import insert_quantizers
@@ -81,6 +82,32 @@ def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(con
         at_hand.folder.finish(figures)
         folder = at_hand.folder
         assert sparsity(prunable_weights(folder.network())).total == pytest.approx(wanted), stage.name
+
+
+def test_the_average_has_mean_weights_and_its_own_statistics_of_batchnorm(context: MakeContext, tmp_path: Path):
+    torch.manual_seed(0)
+    networks = [VGG([16, "M", 16, "A"], 16, 2) for _ in range(3)]
+    for network in networks:
+        nn.init.normal_(network.features[0].weight)
+    read = {f"n{place}": finished(tmp_path / f"n{place}", {}, each) for place, each in enumerate(networks)}
+    at_hand = context(**read)
+    average_networks(AverageStage(name="mean", kind="average", networks=tuple(read), batch=32), at_hand)
+    found = at_hand.folder.network()
+    for name, parameter in found.named_parameters():
+        wanted = torch.stack([dict(each.named_parameters())[name] for each in networks]).mean(0)
+        torch.testing.assert_close(parameter, wanted, rtol=1e-5, atol=1e-6, msg=name)
+    shown = at_hand.data.task(AverageStage(name="m", kind="average", networks=("n0", "n1"), batch=32).as_training)
+    reached = found.features[0](shown.batch(0, 0).images)
+    torch.testing.assert_close(found.features[1].running_mean, reached.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found.features[1].running_var, reached.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_networks_of_another_structure_are_not_averaged(context: MakeContext, tmp_path: Path):
+    wide = finished(tmp_path / "wide", {}, VGG([16, "A"], 16, 2))
+    thin = finished(tmp_path / "thin", {}, VGG([8, "A"], 16, 2))
+    stage = AverageStage(name="mean", kind="average", networks=("wide", "thin"), batch=8)
+    with pytest.raises(BuildRefused, match="stage mean: thin has another structure than wide"):
+        average_networks(stage, context(wide=wide, thin=thin))
 
 
 def test_network_slimming_is_refused_where_there_is_no_batchnorm(context: MakeContext, tmp_path: Path):
