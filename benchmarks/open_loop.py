@@ -166,7 +166,7 @@ def generate(
         sent=len(counted),
         statuses={str(status): count for status, count in sorted(Counter(status for status, _ in counted).items())},
         good=sum(latency_ms <= deadline_ms for latency_ms in answered),
-        latencies_ms={f"p{q}": answered[(len(answered) - 1) * q // 100] if answered else 0.0 for q in (50, 95, 99)},
+        latencies_ms={f"p{q}": answered[-(-len(answered) * q // 100) - 1] if answered else 0.0 for q in (50, 95, 99)},
         latest_504_ms=max((latency_ms for status, latency_ms in counted if status == 504), default=0.0),
         elapsed_s=elapsed_s,
         cpu_ms=cpu_ms,

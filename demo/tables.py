@@ -15,8 +15,8 @@ STREAM_NOTES = {
     "504": "504: accepted, but other work took longer than foreseen; told so at its deadline, not lost.",
 }
 OFFLOAD_NOTES = {
-    "cloud_failures": "cloud_failures: handovers that the cloud refused or was late with, as happens under overload; "
-    "the edge finished what it still could.",
+    "cloud_failures": "cloud_failures: handovers that the cloud refused or did not end by the deadline, as happens "
+    "under overload; the edge finished what it still could.",
 }
 WORDS = frozenset({"photo", "objects", "placement", ""})
 """Columns that are set from the left."""

@@ -125,13 +125,15 @@ def _views(node: EdgeNode) -> APIRouter:
 
 
 def _add_health_routes(app: FastAPI, node: EdgeNode) -> None:
-    """These take whatever query a load balancer adds."""
+    """These take whatever query a load balancer adds, and HEAD, which some ask with."""
 
+    @app.head("/health/live", include_in_schema=False)
     @app.get("/health/live", response_model=schemas.Health)
     async def live() -> Response:
         """Whether the process answers."""
         return json_response({"status": "live"})
 
+    @app.head("/health/ready", include_in_schema=False)
     @app.get("/health/ready", response_model=schemas.Health, responses={503: {"model": schemas.Health}})
     async def ready() -> Response:
         """Whether photos are taken."""

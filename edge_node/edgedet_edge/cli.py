@@ -119,7 +119,7 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket
     )
     config = uvicorn.Config(
         create_server_app(node),
-        http=limited_protocol(limits),
+        http=limited_protocol(limits, node.measurements.refused),
         ws="none",
         access_log=False,
         log_config=None,

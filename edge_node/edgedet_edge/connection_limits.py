@@ -35,18 +35,20 @@ class ConnectionLimits:
     max_connections: int
 
 
-def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
-    """A protocol class for uvicorn that holds clients to `limits`."""
+def limited_protocol(limits: ConnectionLimits, count_refused: Callable[[int], None]) -> type[asyncio.Protocol]:
+    """A protocol class for uvicorn that holds clients to `limits`; it counts refusals by their status."""
 
     class LimitedProtocol(_LimitedProtocol):
         pass
 
     LimitedProtocol.limits = limits
+    LimitedProtocol.count_refused = staticmethod(count_refused)
     return LimitedProtocol
 
 
 class _LimitedProtocol(HttpToolsProtocol):
     limits: ConnectionLimits
+    count_refused: Callable[[int], None]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -155,6 +157,10 @@ class _LimitedProtocol(HttpToolsProtocol):
             return
         self._disarm()
         super().on_message_complete()
+        # uvicorn pauses the reading while 64 kB of a body wait, and nobody would see that the client leaves.
+        # Requests behind this one wait in the socket as before.
+        if not self.pipeline:
+            self.flow.resume_reading()
 
     def _unsupported_upgrade_warning(self) -> None:
         pass  # not worth a line in the log
@@ -208,6 +214,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        self.count_refused(status.value)
         current = self.cycle
         # A second status line would corrupt an answer that has begun, or be taken for that of an earlier request.
         if not self._arrived() and (current is None or not (current.more_body and current.response_started)):

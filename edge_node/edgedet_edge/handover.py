@@ -82,7 +82,7 @@ class Handovers:
                 timer_s = None if hedged else REARM_MS / 1000.0
                 if hedged:
                     job.copies.under_way += 1
-                    self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE, parcel.nbytes))
+                    self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE))
             if call.done():
                 self._conclude(parcel, call, start_s, hedged=hedged, late=late)
             elif not late and time.monotonic() >= job.deadline_s:
@@ -92,39 +92,34 @@ class Handovers:
             self._scheduler.dropped(parcel, address)  # nothing, where its end was told already
 
     async def _call(self, parcel: Parcel) -> InferReply:
-        client = self._clients[parcel.cloud]
-        uploaded = asyncio.Event()
+        client, uploaded = self._clients[parcel.cloud], asyncio.get_running_loop().create_future()
         async with self._wires[parcel.cloud]:
             sending_s = time.monotonic()
             wire_ms = self._scheduler.sending(parcel, parcel.cloud, parcel.nbytes)
+            self._measurements.sent(parcel.nbytes)
+            parcel.job.bytes_sent += parcel.nbytes
             left_s = max(parcel.job.deadline_s - sending_s, 0.001)
 
             def received() -> None:
-                uploaded.set()
-                self._scheduler.uploaded(parcel.cloud, parcel.nbytes, (time.monotonic() - sending_s) * 1000.0)
+                if not uploaded.done():
+                    uploaded.set_result(None)
+                elapsed_ms = (time.monotonic() - sending_s) * 1000.0
+                self._scheduler.uploaded(parcel, parcel.cloud, parcel.nbytes, elapsed_ms)
 
             call = asyncio.create_task(client.infer(parcel.message, left_s, received))
             try:
-                await self._until_sent(call, uploaded, wire_ms)
+                # Until the cloud has it all, or should have: its word takes half a round trip that the wire is free in.
+                timeout_s = None if wire_ms is None else wire_ms / 1000.0
+                await asyncio.wait({uploaded, call}, timeout=timeout_s, return_when="FIRST_COMPLETED")
+            except asyncio.CancelledError:
+                call.cancel()
+                raise
             finally:
                 self._scheduler.sent(parcel, parcel.cloud)
         try:
             return await call
         finally:
             call.cancel()
-
-    @staticmethod
-    async def _until_sent(call: "asyncio.Task[InferReply]", uploaded: asyncio.Event, wire_ms: float | None) -> None:
-        """Until the cloud has it all, or should have: its word takes half a round trip that the wire is free in."""
-        arrived = asyncio.create_task(uploaded.wait())
-        try:
-            timeout_s = None if wire_ms is None else wire_ms / 1000.0
-            await asyncio.wait({arrived, call}, timeout=timeout_s, return_when="FIRST_COMPLETED")
-        except asyncio.CancelledError:
-            call.cancel()
-            raise
-        finally:
-            arrived.cancel()
 
     def _conclude(
         self, parcel: Parcel, call: "asyncio.Task[InferReply]", start_s: float, *, hedged: bool, late: bool
@@ -166,7 +161,7 @@ class Handovers:
         if hedged:
             settle(job, fault)
         elif not job.unwanted:
-            self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED, parcel.nbytes))
+            self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED))
 
 
 def tell_differing(scheduler: Scheduler, address: str, model: ServedModel, refusal: PackageDiffers) -> None:
@@ -207,7 +202,7 @@ def _outcome(parcel: Parcel, answer: Answer, reply: InferReply, actual_ms: float
         boundary=parcel.boundary,
         reason=parcel.reason,
         cloud_backend=reply.backend,
-        bytes_sent=job.bytes_sent + parcel.nbytes,
+        bytes_sent=job.bytes_sent,
         timing=timing,
         tail_at_home=job.tail_at_home,
     )

@@ -89,6 +89,7 @@ class Job:
     timing: Timing = field(default_factory=Timing)
     reason: str = ""
     bytes_sent: int = 0
+    """To clouds, so far."""
     excluded: frozenset[str] = frozenset()
     """Clouds that this job does not try again."""
     tail_at_home: bool = False
@@ -100,13 +101,12 @@ class Job:
         """Whether the answer is there already, or nobody waits for it."""
         return self.answered.done()
 
-    def copy_for_home(self, cloud: str, reason: Reason, sent_bytes: int) -> "Job":
+    def copy_for_home(self, cloud: str, reason: Reason) -> "Job":
         """The same photo at the same boundary, to go on without `cloud`."""
         return replace(
             self,
             timing=replace(self.timing),
             excluded=self.excluded | {cloud},
-            bytes_sent=self.bytes_sent + sent_bytes,
             reason=reason.value,
             tail_at_home=True,
         )

@@ -54,7 +54,7 @@ class Bucket:
     cloud_failures: int = 0
     local_tails: int = 0
 
-    def add(self, placement: str, boundary: int, reason: str, bytes_sent: int, timing: Timing) -> None:
+    def add(self, placement: str, boundary: int, reason: str, timing: Timing) -> None:
         """Count one answer."""
         if placement not in self.sketches:
             self.sketches[placement] = DDSketch(_RELATIVE_ERROR)
@@ -65,7 +65,6 @@ class Bucket:
             sums[stage] += getattr(timing, stage)
         self.by_boundary[str(boundary)] += 1
         self.by_reason[reason] += 1
-        self.bytes_sent += bytes_sent
 
     def to_json(self) -> dict[str, Any]:
         """For the registry; the start is told as an age, since clocks of nodes differ."""
@@ -111,7 +110,8 @@ class Measurements:
 
     def __init__(self) -> None:
         self._buckets: list[Bucket] = []
-        self._uncounted: list[tuple[str, int, str, int, Timing]] = []
+        self._uncounted: list[tuple[str, int, str, Timing]] = []
+        self._uncounted_bytes = 0
         self.prometheus = CollectorRegistry()
         latency = Histogram(
             "edgedet_request_seconds",
@@ -120,28 +120,30 @@ class Measurements:
             buckets=_LATENCY_BUCKETS_S,
             registry=self.prometheus,
         )
-        bytes_sent = Counter("edgedet_sent_bytes", "Tensor bytes sent to clouds", registry=self.prometheus)
+        sent = Counter("edgedet_sent_bytes", "Tensor bytes sent to clouds", registry=self.prometheus)
         refused = Counter("edgedet_refused", "Requests not answered", ("status",), registry=self.prometheus)
         failures = Counter("edgedet_cloud_failures", "Handovers that failed", registry=self.prometheus)
         tails = Counter("edgedet_local_tails", "Tails run at home after a handover", registry=self.prometheus)
         # Children are looked up once: a lookup costs more than the increment.
         self._latency = {placement: latency.labels(placement) for placement in PLACEMENTS}
-        self._bytes, self._refused, self._failures, self._tails = bytes_sent, refused, failures, tails
+        self._sent, self._refused, self._failures, self._tails = sent, refused, failures, tails
 
-    def answered(self, placement: str, boundary: int, reason: str, bytes_sent: int, timing: Timing) -> None:
+    def answered(self, placement: str, boundary: int, reason: str, timing: Timing) -> None:
         """Count an answer; `timing.total` is set."""
-        # Many at once: right after an inference the processor's caches are cold, and one alone costs five times more.
-        bucket = self._buckets[-1] if self._buckets else None
-        if bucket is None or bucket.started_s + BUCKET_S <= time.monotonic() or len(self._uncounted) >= _COUNT_AT_ONCE:
-            self._current()
-        self._uncounted.append((placement, boundary, reason, bytes_sent, timing))
+        self._make_room()
+        self._uncounted.append((placement, boundary, reason, timing))
+
+    def sent(self, nbytes: int) -> None:
+        """Count what leaves for a cloud, whatever becomes of it."""
+        self._make_room()
+        self._uncounted_bytes += nbytes
 
     def refused(self, status: int) -> None:
         """Count a request that ended in a problem."""
         self._refused.labels(str(status)).inc()
 
     def cloud_failed(self) -> None:
-        """Count a handover that brought no answer."""
+        """Count a handover that was refused, broke, or ended at its deadline."""
         self._current().cloud_failures += 1
         self._failures.inc()
 
@@ -160,13 +162,25 @@ class Measurements:
         self._current()
         return generate_latest(self.prometheus)
 
+    def _make_room(self) -> None:
+        """Many are counted at once: right after an inference the caches are cold, and one alone costs five times more.
+
+        After it, what is added belongs to the last bucket.
+        """
+        bucket = self._buckets[-1] if self._buckets else None
+        if bucket is None or bucket.started_s + BUCKET_S <= time.monotonic() or len(self._uncounted) >= _COUNT_AT_ONCE:
+            self._current()
+
     def _current(self) -> Bucket:
         """The bucket of now; what came before it is counted in its own."""
-        for placement, boundary, reason, bytes_sent, timing in self._uncounted:
-            self._buckets[-1].add(placement, boundary, reason, bytes_sent, timing)
+        for placement, boundary, reason, timing in self._uncounted:
+            self._buckets[-1].add(placement, boundary, reason, timing)
             self._latency[placement].observe(timing.total / 1000)
-            self._bytes.inc(bytes_sent)
         self._uncounted.clear()
+        if self._uncounted_bytes:
+            self._buckets[-1].bytes_sent += self._uncounted_bytes
+            self._sent.inc(self._uncounted_bytes)
+            self._uncounted_bytes = 0
         now = time.monotonic()
         start = _bucket_start_s(now)
         if not self._buckets or self._buckets[-1].started_s < start:

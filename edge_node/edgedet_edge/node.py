@@ -230,9 +230,7 @@ class EdgeNode:
 
     def _count(self, outcome: Outcome, job: Job) -> None:
         outcome.timing.total = (time.monotonic() - job.accepted_s) * 1000.0
-        self.measurements.answered(
-            outcome.placement, outcome.boundary, outcome.reason, outcome.bytes_sent, outcome.timing
-        )
+        self.measurements.answered(outcome.placement, outcome.boundary, outcome.reason, outcome.timing)
         if outcome.tail_at_home and outcome.placement == "edge":
             self.measurements.local_tail()
         log.debug(

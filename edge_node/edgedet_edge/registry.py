@@ -77,7 +77,7 @@ class Registry:
         own = _PREFIX + self._node_id
         try:
             # A set: while keys come and go, Redis may name one twice. Its keys are text where the URL asks for that.
-            found = {key async for key in self._redis.scan_iter(_PREFIX + "*")}
+            found = {key async for key in self._redis.scan_iter(_PREFIX + "*", count=1000)}
             keys = sorted(found - {own, own.encode()})
             values, left_ms = await _read(self._redis, keys) if keys else ([], [])
         except (RedisError, OSError) as error:

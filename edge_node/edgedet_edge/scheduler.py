@@ -7,6 +7,7 @@ would cost it two thread switches at every boundary.
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from random import Random
 
 from edgedet_proto.wire import CloudLoad
@@ -148,15 +149,22 @@ class Scheduler:
         with self._lock:
             self._clouds[address].sent(call, time.monotonic())
 
-    def uploaded(self, address: str, nbytes: int, elapsed_ms: float) -> None:
+    def uploaded(self, call: object, address: str, nbytes: int, elapsed_ms: float) -> None:
         """Word that the cloud had all bytes came `elapsed_ms` after the first was sent."""
         with self._lock:
-            self._clouds[address].uploaded(nbytes, elapsed_ms, time.monotonic())
+            self._clouds[address].uploaded(call, nbytes, elapsed_ms, time.monotonic())
 
     def round_trip(self, address: str, rtt_ms: float) -> None:
         """An empty call took `rtt_ms`."""
+        now_s = time.monotonic()
         with self._lock:
-            self._clouds[address].round_trip.observe(rtt_ms)
+            self._clouds[address].round_trip.observe(rtt_ms, now_s)
+
+    def round_trip_due(self, address: str) -> bool:
+        """Whether an empty call should measure it: probes do, but none goes to a cloud that answers photos."""
+        now_s = time.monotonic()
+        with self._lock:
+            return self._clouds[address].round_trip_due(now_s)
 
     def replied(self, call: object, address: str, load: CloudLoad | None, *, late: bool = False) -> None:
         """An answer, or a refusal: the cloud is alive; a `late` one does not close its breaker."""
@@ -208,11 +216,13 @@ class Scheduler:
 
     def came_late(self, call: object, address: str) -> bool:
         """A call is overdue; whether its cloud is to blame: not while the call waits for our own wire."""
+        now_s = time.monotonic()
         with self._lock:
             cloud = self._clouds[address]
             if cloud.on_own_wire(call):
                 return False
-            cloud.breaker.came_late(time.monotonic(), self._rng)
+            cloud.overdue(call, now_s)
+            cloud.breaker.came_late(now_s, self._rng)
             return True
 
     def may_hedge(self, call: object, address: str) -> bool:
@@ -291,8 +301,11 @@ class Scheduler:
         return job.policy.decide(standing, self._state(job.model, now_s), self._rng)
 
     def _standing(self, job: Job, now_s: float, *, queued: bool = False) -> Standing:
+        profile = self._profile(job.model, now_s)
+        if job.boundary == 0:  # what would travel is there already; the profile's size is a mean
+            profile = replace(profile, wire_bytes=(float(len(job.data)), *profile.wire_bytes[1:]))
         return Standing(
-            profile=self._profile(job.model, now_s),
+            profile=profile,
             boundary=job.boundary,
             now_s=now_s,
             deadline_s=job.deadline_s,

@@ -26,6 +26,7 @@ class CocoDataset:
     """Photos in the order of the annotations; categories (id, name) in order of id; `content` in COCO's fields.
 
     Every annotation has an id from 1 on, `iscrowd` and `area`: pycocotools reads them, and takes 0 for no box at all.
+    One that is `difficult` (VOC) need not be found: whoever finds it gains and loses nothing.
     """
 
     name: str
@@ -62,7 +63,7 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
     """Read `annotations` (instances JSON) of the photos in folder `photos`.
 
     Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Boxes of
-    no width or height are left out. Ids in quotes are taken as numbers.
+    no width or height, and of photos that are not listed, are left out. Ids in quotes are taken as numbers.
 
     Raises:
         DataMissing: the file, or a photo that it lists.
@@ -78,8 +79,9 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         listed = tuple(CocoPhoto(image["id"], photos / image["file_name"]) for image in content["images"])
         categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
         read = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
-        # Nothing can be found there, and pycocotools would count a miss.
-        boxes = [item for item in read if min(item["bbox"][2:]) > 0]
+        # Where there is no area nothing can be found, and pycocotools would count a miss.
+        ids = {photo.id for photo in listed}
+        boxes = [item for item in read if min(item["bbox"][2:]) > 0 and item["image_id"] in ids]
         content["annotations"] = boxes
     except (ValueError, TypeError) as error:
         raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error

@@ -98,7 +98,7 @@ def map50_by_area(
     counted = [
         item["area"]
         for item in dataset.content["annotations"]
-        if item["category_id"] in category_ids and not item.get("iscrowd")
+        if item["category_id"] in category_ids and not item.get("iscrowd") and not item.get("difficult")
     ]
     scores = {}
     for place, (name, (low, high)) in enumerate(COCO_AREAS.items()):
@@ -124,7 +124,7 @@ def _evaluate(
         row["id"] = number
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to standard output
         found = {"images": dataset.content["images"], "categories": dataset.content["categories"], "annotations": rows}
-        evaluation = COCOeval(_index(dataset.content), _index(found), "bbox")
+        evaluation = _Evaluation(_index(dataset.content), _index(found), "bbox")
         evaluation.params.imgIds = [photo.id for photo in dataset.photos]
         evaluation.params.catIds = list(category_ids)  # others, all missed, would lower the mean
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [list(area) for area in areas.values()], list(areas)
@@ -132,6 +132,16 @@ def _evaluate(
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
+
+
+class _Evaluation(COCOeval):
+    """Ignores difficult boxes, each at the IoU of an object: what lies within a crowd is right, in one of them not."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        for boxes in self._gts.values():
+            for box in boxes:
+                box["ignore"] = box["ignore"] or box.get("difficult", 0)
 
 
 def _rows(photo: int, detections: Detections, category_ids: Sequence[int]) -> list[dict[str, object]]:

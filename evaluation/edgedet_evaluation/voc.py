@@ -25,7 +25,7 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
     """The photos of the list ImageSets/Main/`split`.txt, as COCO would hold them.
 
     Categories are numbered from 1 in the order of `labels`; without them, all names that occur, sorted. Boxes without
-    area are left out, difficult ones are crowds (not counted). Pixels of VOC are counted from 1, both ends included.
+    area are left out, difficult ones do not count. Pixels of VOC are counted from 1, both ends included.
 
     Raises:
         DataMissing: the list, or a photo or an annotation that it names.
@@ -65,7 +65,7 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
             box = [x1 - 1, y1 - 1, width, height]
             rows.append(
                 {"id": len(rows) + 1, "image_id": photo.id, "category_id": number[label], "bbox": box,
-                 "area": width * height, "iscrowd": int(difficult)}
+                 "area": width * height, "iscrowd": 0, "difficult": int(difficult)}
             )  # fmt: skip
     if not rows:
         raise DataUnreadable(f"{listed} names photos without a single box")

@@ -113,7 +113,8 @@ def stream_folder(
     ] = None,
 ) -> None:
     """Stream a folder's photos at a rate, whether or not earlier ones are answered; latency counts from the intended
-    send time. Ctrl-C ends the stream and prints the table of what was done. Exit 1 if no photo was answered.
+    send time. Ctrl-C ends the stream, waits for photos on their way and prints the table of what was done; a second one
+    ends at once. Exit 1 if no photo was answered.
 
     Examples:
 
@@ -129,9 +130,14 @@ def stream_folder(
     display, progress = _progress()
 
     async def run() -> StreamReport:
-        stop = asyncio.Event()
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end(number: signal.Signals) -> None:
+            stop.set()
+            loop.remove_signal_handler(number)  # photos on their way are waited for; a second one ends that as well
+
         for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end, number)
         return await stream(
             _edges(edge),
             photos,

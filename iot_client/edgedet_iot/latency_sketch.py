@@ -27,10 +27,10 @@ class LatencySketch:
         """The latency that a share `q` of all does not exceed (0 ≤ q ≤ 1); None while nothing was counted."""
         if not 0 <= q <= 1:
             raise ValueError(f"q = {q} is not between 0 and 1")
-        rank = q * (self.count - 1)
+        rank = max(1, math.ceil(q * self.count))  # the nearest: the p99 of ten is the slowest
         seen = 0
         for index in sorted(self._buckets):
             seen += self._buckets[index]
-            if seen > rank:
+            if seen >= rank:
                 return float(2 * _GAMMA**index / (_GAMMA + 1))
         return None

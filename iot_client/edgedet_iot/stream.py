@@ -32,7 +32,7 @@ def photos_in(folder: Path) -> list[Path]:
 
 
 def send_times_s(rate: float, arrivals: Arrivals, rng: random.Random) -> Iterator[float]:
-    """Seconds from the start of each send: `rate` a second, at equal gaps or as a Poisson process."""
+    """Seconds from the start of each send, the first at once: `rate` a second, at equal gaps or a Poisson process."""
     if not 0 < rate < math.inf:
         raise ValueError(f"rate must be above 0 photos a second, and finite, not {rate:g}")
     return _send_times_s(rate, arrivals, rng)

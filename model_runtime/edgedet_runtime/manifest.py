@@ -64,6 +64,9 @@ class Boundary(_Record):
         return sum(tensor.nbytes for tensor in self.tensors)
 
 
+_Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class YoloHead(_Record):
     """One head map uint8 [1, rows, columns, ≥ anchors·(5 + classes)] of a YOLOv3-like detector.
 
@@ -72,7 +75,7 @@ class YoloHead(_Record):
 
     tensor: str
     stride: int = Field(gt=0, description="input pixels per cell")
-    anchors: tuple[tuple[float, float], ...] = Field(min_length=1, description="width, height in input pixels")
+    anchors: tuple[tuple[_Length, _Length], ...] = Field(min_length=1, description="width, height in input pixels")
     scale: float = Field(gt=0)
     zero_point: int = Field(ge=0, le=255)
     multipliers: tuple[float, float, float, float] = Field(
@@ -178,6 +181,12 @@ class Manifest(_Record):
             codes, least = outputs[head.tensor], len(head.anchors) * (5 + len(self.labels))
             if codes.dtype != "uint8" or len(codes.shape) != 4 or codes.shape[3] < least:
                 raise ValueError(f"outputs: {head.tensor!r} must be uint8 [1, rows, columns, {least} or more]")
+            rows, columns = (side * head.stride for side in codes.shape[1:3])
+            if (rows, columns) != (self.input.height, self.input.width):
+                raise ValueError(
+                    f"decoding: {head.tensor!r} of stride {head.stride} covers {columns} x {rows} input pixels, not "
+                    f"{self.input.width} x {self.input.height}"
+                )
 
     @property
     def segment_count(self) -> int:

@@ -1,9 +1,7 @@
 """Photos: JPEG and PNG bytes to upright RGBA pixels, the header's limits checked before any pixel is decoded."""
 
-import io
 import re
-import struct
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +9,6 @@ import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from edgedet_runtime.errors import PhotoTooLarge, PhotoTypeUnsupported, PhotoUndecodable
 
@@ -19,10 +16,14 @@ DEFAULT_MAX_MEGAPIXELS = 40.0
 _ORIENTATION_TAG = 0x0112
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _JPEG_MAGIC = b"\xff\xd8\xff"
-_START_OF_SCAN, _END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+_START_OF_SCAN, _END_OF_IMAGE, _APP1 = b"\xff\xda", b"\xff\xd9", b"\xff\xe1"
+_SHORT, _TIFF_ENTRY = 3, 12
 # Progressive photos have a dozen. Each goes over all pixels, and takes as few as 14 bytes: a megabyte of them would
 # keep a worker for an hour.
 _MOST_SCANS = 100
+# Segments of a JPEG, or chunks of a PNG, that are walked over: profiles and thumbnails take hundreds, a PNG of 20 MB
+# has some 2,500. A photo of millions of empty ones would keep the event loop for many seconds.
+_MOST_PARTS = 20_000
 # Markers that open a segment or end the image; not stuffed bytes, fill bytes, or the restarts inside a scan.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
@@ -74,7 +75,7 @@ def read_header(data: bytes, max_megapixels: float = DEFAULT_MAX_MEGAPIXELS) -> 
     """Read size and orientation and check the pixel limit; no pixel is decoded.
 
     Raises:
-        PhotoUndecodable: empty, a header that cannot be read, or a JPEG of very many scans.
+        PhotoUndecodable: empty, a header that cannot be read, or one of very many scans, segments or chunks.
         PhotoTypeUnsupported: neither JPEG nor PNG.
         PhotoTooLarge: more than `max_megapixels`.
     """
@@ -118,18 +119,25 @@ def _jpeg_header(data: bytes) -> PhotoHeader:
     # Counted exactly only where it could be too many: the bytes may stand in thumbnails, or behind the image.
     if data.count(_START_OF_SCAN) > _MOST_SCANS and (scans := _scan_count(data)) > _MOST_SCANS:
         raise PhotoUndecodable(f"the JPEG has {scans} scans; at most {_MOST_SCANS} are decoded")
-    # Parsing EXIF costs more than the rest of the header, and most photos of cameras in place have none.
-    orientation = _orientation(data, _jpeg_exif) if b"Exif\0" in data[:4096] else 1
-    return PhotoHeader("jpeg", width, height, orientation, colorspace)
+    return PhotoHeader("jpeg", width, height, _orientation(_jpeg_exif(data)), colorspace)
+
+
+def _segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Marker, start and end of each segment's content, up to the end marker; what it holds is passed over."""
+    position = len(_START_OF_SCAN)
+    for _ in range(_MOST_PARTS):
+        marker = _MARKER.search(data, position)
+        if marker is None or marker[0] == _END_OF_IMAGE:
+            return
+        start = marker.end()
+        position = start + int.from_bytes(data[start : start + 2], "big")
+        yield marker[0], start + 2, position
+    raise PhotoUndecodable(f"the JPEG has more than {_MOST_PARTS} segments")
 
 
 def _scan_count(data: bytes) -> int:
-    """Scans before the end marker; a segment is passed over whole, whatever it holds."""
-    scans, position = 0, len(_START_OF_SCAN)
-    while (marker := _MARKER.search(data, position)) and marker[0] != _END_OF_IMAGE:
-        scans += marker[0] == _START_OF_SCAN
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-    return scans
+    """Scans before the end marker."""
+    return sum(marker == _START_OF_SCAN for marker, _, _ in _segments(data))
 
 
 def _png_header(data: bytes) -> PhotoHeader:
@@ -138,36 +146,56 @@ def _png_header(data: bytes) -> PhotoHeader:
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     if not width or not height:
         raise PhotoUndecodable("the PNG has no pixels")
-    return PhotoHeader("png", width, height, _orientation(data, _png_exif) if b"eXIf" in data else 1)
+    return PhotoHeader("png", width, height, _orientation(_png_chunk(data, b"eXIf") or b""))
 
 
-def _jpeg_exif(data: bytes) -> Image.Exif:
-    with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-        return image.getexif()
+def _jpeg_exif(data: bytes) -> bytes:
+    """The TIFF structure in the first EXIF segment before the image; empty where there is none."""
+    for marker, start, end in _segments(data):
+        if marker == _START_OF_SCAN:
+            break
+        if marker == _APP1 and data.startswith(b"Exif\0", start):
+            return data[start + 6 : end]
+    return b""
 
 
-def _png_exif(data: bytes) -> Image.Exif:
-    """Read from its chunk alone: Pillow would decode the pixels on its way there."""
-    exif = Image.Exif()
-    exif.load(_png_chunk(data, b"eXIf") or b"")
-    return exif
+def _orientation(tiff: bytes) -> int:
+    """1…8 out of the first directory of a TIFF structure; 1 where it says none or is broken: the pixels are not.
 
+    Read here: Pillow parses all of EXIF for it, which takes longer than the rest of the header, and seconds where a
+    photo is made for that.
+    """
+    order: Literal["little", "big"] = "little" if tiff.startswith(b"II*\0") else "big"
+    if order == "big" and not tiff.startswith(b"MM\0*"):
+        return 1
 
-def _orientation(data: bytes, read: Callable[[bytes], Image.Exif]) -> int:
-    try:
-        orientation = read(data).get(_ORIENTATION_TAG, 1)
-    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, struct.error):
-        return 1  # A broken EXIF block does not make the pixels wrong.
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(tiff[place : place + size], order)
+
+    first = number(4, 4) + 2
+    last = min(first + _TIFF_ENTRY * number(first - 2, 2), len(tiff)) - _TIFF_ENTRY
+    for place in range(first, last + 1, _TIFF_ENTRY):
+        if (number(place, 2), number(place + 2, 2)) == (_ORIENTATION_TAG, _SHORT):
+            found = number(place + 8, 2)
+            return found if 1 <= found <= 8 else 1
+    return 1
 
 
 def _decode_jpeg(data: bytes, header: PhotoHeader) -> NDArray[np.uint8]:
-    if header.jpeg_colorspace in ("CMYK", "YCCK"):
-        return _decode_by_opencv(data)
+    inks = header.jpeg_colorspace in ("CMYK", "YCCK")
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGBA", strict=True)
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "CMYK" if inks else "RGBA", strict=True)
     except ValueError as error:
         raise PhotoUndecodable(f"the JPEG is truncated or damaged: {error}") from error
+    return _without_inks(pixels) if inks else pixels
+
+
+def _without_inks(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """CMYK as JPEGs store it (255: no ink) to RGBX, in place: an ink takes away its share of what black leaves."""
+    black = pixels[:, :, 3].astype(np.uint16)
+    for channel in range(3):
+        pixels[:, :, channel] = black - ((255 - pixels[:, :, channel]) * black >> 8)
+    pixels[:, :, 3] = 255
     return pixels
 
 
@@ -175,29 +203,29 @@ def _decode_png(data: bytes) -> NDArray[np.uint8]:
     # OpenCV fills in what a truncated PNG lacks; the end chunk tells.
     if _png_chunk(data, b"IEND") is None:
         raise PhotoUndecodable("the PNG is truncated: it has no end chunk")
-    return _decode_by_opencv(data)
-
-
-def _png_chunk(data: bytes, kind: bytes) -> bytes | None:
-    """The first chunk of a kind: length in four bytes, kind in four, content, checksum in four."""
-    position = len(_PNG_MAGIC)
-    while position + 12 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        if data[position + 4 : position + 8] == kind:
-            return data[position + 8 : position + 8 + length]
-        position += 12 + length
-    return None
-
-
-def _decode_by_opencv(data: bytes) -> NDArray[np.uint8]:
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         rgb = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
-        raise PhotoUndecodable(f"the photo cannot be decoded: {error.err}") from error
+        raise PhotoUndecodable(f"the PNG cannot be decoded: {error.err}") from error
     if rgb is None:
-        raise PhotoUndecodable("the photo is truncated or damaged")
+        raise PhotoUndecodable("the PNG is truncated or damaged")
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
+
+
+def _png_chunk(data: bytes, kind: bytes) -> bytes | None:
+    """The first chunk of a kind: length in four bytes, kind in four, content, checksum in four."""
+    if kind not in data:
+        return None
+    position = len(_PNG_MAGIC)
+    for _ in range(_MOST_PARTS):
+        if position + 12 > len(data):
+            return None
+        length = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == kind:
+            return data[position + 8 : position + 8 + length]
+        position += 12 + length
+    raise PhotoUndecodable(f"the PNG has more than {_MOST_PARTS} chunks")
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -30,7 +30,7 @@ class BoxedPhoto:
 def load_boxed_photos(
     dataset: CocoDataset, labels: Sequence[str], size: int, progress: Progress = silent
 ) -> list[BoxedPhoto]:
-    """All photos of a data set, the longer side shrunk to `size`; crowds are left out.
+    """All photos of a data set, the longer side shrunk to `size`; crowds and difficult objects are left out.
 
     Boxes are cut at the photo's edges, as a network's answers are; those with no area in the photo are left out, too.
 
@@ -41,9 +41,7 @@ def load_boxed_photos(
     place = {category: label for label, category in enumerate(dataset.category_ids(labels))}
     found: dict[int, list[tuple[int, list[float]]]] = {photo.id: [] for photo in dataset.photos}
     for item in dataset.content["annotations"]:
-        if item["image_id"] not in found:
-            raise SourceUnreadable(f"{dataset.name}: a box names the photo {item['image_id']}, which is not listed")
-        if item["category_id"] in place and not item.get("iscrowd"):
+        if item["category_id"] in place and not item.get("iscrowd") and not item.get("difficult"):
             x, y, width, height = item["bbox"]
             found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
     photos = []

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from edgedet_edge.placement.breaker import Breaker
+from edgedet_edge.placement.breaker import Breaker, BreakerState
 from edgedet_edge.placement.estimators import Bandwidth, Level, RoundTrip
 from edgedet_edge.placement.probes import ProbeSchedule
 from edgedet_edge.placement.state import CloudState, LinkState
@@ -25,6 +25,8 @@ class _Call:
     tail_ms: float
     sending_s: float | None = None
     sent_s: float | None = None
+    arrived: bool = False
+    """Whether the cloud said that it has it all."""
     told: bool = False
     """Whether a report that came since covers it."""
 
@@ -67,19 +69,38 @@ class CloudTracker:
             self._leave_wire(known, now_s)
             known.sent_s = now_s
 
-    def uploaded(self, nbytes: float, elapsed_ms: float, now_s: float) -> None:
+    def uploaded(self, call: object, nbytes: float, elapsed_ms: float, now_s: float) -> None:
         """Word that the cloud had all of `nbytes` came `elapsed_ms` after the first was sent.
 
         The time on the wire is what the round trip leaves of it. Where it leaves nothing the round trip has become
         shorter than its estimate, and of the bandwidth only a lower bound is learned.
         """
+        known = self._calls.get(call)
+        if known is not None:
+            known.arrived = True
         wire_ms = elapsed_ms - (self.round_trip.rtt_ms or 0.0)
         if wire_ms > 0.0:
             self.bandwidth.observe(nbytes, wire_ms, now_s)
             return
-        self.round_trip.observe(elapsed_ms)
+        self.round_trip.observe(elapsed_ms, now_s)
         if self.bandwidth.bytes_ms(now_s) is None:
             self.bandwidth.observe(nbytes, elapsed_ms, now_s)
+
+    def overdue(self, call: object, now_s: float) -> None:
+        """The answer should be there; where not even the upload is, the link is slower than its estimate.
+
+        Else a link that became slow would be believed for many handovers: each new one would begin while those before
+        it still travel. (A cloud that stands still looks the same; its next replies show that it was not the link.)
+        """
+        known = self._calls.get(call)
+        if known is not None and known.sending_s is not None and not known.arrived:
+            wire_ms = (now_s - known.sending_s) * 1000.0 - (self.round_trip.rtt_ms or 0.0)
+            self.bandwidth.at_most(known.nbytes, wire_ms, now_s)
+
+    def round_trip_due(self, now_s: float) -> bool:
+        """Whether an empty call should measure the round trip: it is old, and nothing of ours would delay the call."""
+        free = all(call.sent_s is not None for call in self._calls.values())
+        return free and self.breaker.state(now_s) is BreakerState.CLOSED and self.round_trip.is_old(now_s)
 
     def on_own_wire(self, call: object) -> bool:
         """Whether the call has not left us yet: a hedge would not help, the cloud is not to blame."""

@@ -63,13 +63,20 @@ class ServiceTime:
 
 @dataclass(slots=True)
 class RoundTrip:
-    """Round trip of an empty call; None until measured."""
+    """Round trip of an empty call, weight 0.3; None until measured. After 10 s a new measurement counts alone."""
 
     rtt_ms: float | None = None
+    _measured_s: float = float("-inf")
 
-    def observe(self, rtt_ms: float) -> None:
+    def observe(self, rtt_ms: float, now_s: float) -> None:
         """A call without payload or service took `rtt_ms`."""
-        self.rtt_ms = rtt_ms if self.rtt_ms is None else self.rtt_ms + _LINK_WEIGHT * (rtt_ms - self.rtt_ms)
+        known = None if self.is_old(now_s) else self.rtt_ms
+        self.rtt_ms = rtt_ms if known is None else known + _LINK_WEIGHT * (rtt_ms - known)
+        self._measured_s = now_s
+
+    def is_old(self, now_s: float) -> bool:
+        """Whether it was never measured, or longer ago than it can be trusted."""
+        return now_s - self._measured_s > _TRUSTED_S
 
 
 @dataclass(slots=True)
@@ -86,6 +93,12 @@ class Bandwidth:
         known = self.bytes_ms(now_s)
         self._bytes_ms = rate if known is None else known + _LINK_WEIGHT * (rate - known)
         self._measured_s, self._wire_ms = now_s, wire_ms
+
+    def at_most(self, nbytes: float, wire_ms: float, now_s: float) -> None:
+        """`nbytes` were not there after `wire_ms`: an estimate that says they should be is wrong."""
+        rate, known = nbytes / max(wire_ms, 1e-3), self.bytes_ms(now_s)
+        if known is not None and rate < known:
+            self._bytes_ms, self._measured_s, self._wire_ms = rate, now_s, wire_ms
 
     def bytes_ms(self, now_s: float) -> float | None:
         """The estimate; None when there is none, or it is older than 10 s and three intervals of probing."""

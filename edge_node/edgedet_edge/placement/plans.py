@@ -8,12 +8,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
 
-from edgedet_edge.placement.state import CloudState, Decision, HandOver, Job, LinkState, Local, NodeState, Reason
+from edgedet_edge.placement.state import CloudState, Decision, HandOver, Job, Local, NodeState, Reason
 
 _CANDIDATE_CLOUDS = 2
 """Two random choices spread load nearly as well as all of them, and do not herd (Mitzenmacher 2001)."""
-_STUCK = 1.5
-"""A transfer this many times over its prediction tells the bandwidth of now."""
 _FRESH_MS = 1000.0
 """How long a cloud's own word on its backlog counts."""
 
@@ -67,7 +65,7 @@ def plans_for(job: Job, state: NodeState, clouds: Iterable[CloudState]) -> list[
     return [
         _handover(job, cloud, boundary, bandwidth, rtt_ms, wait_ms)
         for cloud in clouds
-        if (rtt_ms := cloud.link.rtt_ms) is not None and (bandwidth := bandwidth_now(cloud.link))
+        if (rtt_ms := cloud.link.rtt_ms) is not None and (bandwidth := cloud.link.bandwidth_bytes_ms)
         for boundary in job.profile.allowed
         if boundary >= job.boundary
     ]
@@ -76,16 +74,6 @@ def plans_for(job: Job, state: NodeState, clouds: Iterable[CloudState]) -> list[
 def soonest(local: Plan, handovers: Iterable[Plan], key: Callable[[Plan], float]) -> Plan:
     """The least plan by `key`; staying wins a tie."""
     return min([local, *handovers], key=key)
-
-
-def bandwidth_now(link: LinkState) -> float | None:
-    """Bytes a millisecond, None while unknown; a stuck transfer is believed before it ends."""
-    measured = link.bandwidth_bytes_ms
-    if not measured:
-        return None
-    if link.transfer_bytes and link.transfer_elapsed_ms > _STUCK * link.transfer_bytes / measured:
-        return link.transfer_bytes / link.transfer_elapsed_ms
-    return measured
 
 
 def _handover(job: Job, cloud: CloudState, boundary: int, bandwidth: float, rtt_ms: float, edge_wait_ms: float) -> Plan:

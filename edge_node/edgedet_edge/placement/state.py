@@ -91,7 +91,7 @@ class LinkState:
     """The way to a cloud: one tensor at a time, the others wait in order."""
 
     rtt_ms: float | None
-    """None: never measured, or forgotten."""
+    """None: never measured."""
     bandwidth_bytes_ms: float | None
     """None: never measured, or too old to be trusted; a probe measures it again."""
     waiting: int = 0

@@ -6,12 +6,20 @@ import subprocess
 import sys
 
 from demo.processes import ROOT, Running, free_port
+from tests.integration.edge.asking import client_of
 
 
 def exit_code(command: list[str], port: str) -> int:
     proxied = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
     _, *arguments = (part.replace(":8080/", f":{port}/") for part in command)
     return subprocess.run([sys.executable, *arguments], env=proxied, capture_output=True, check=False).returncode
+
+
+def test_load_balancers_may_ask_without_a_body(edge: Running) -> None:
+    with client_of(edge) as client:
+        for path in ("/health/live", "/health/ready"):
+            answer = client.head(path)
+            assert (answer.status_code, answer.content) == (200, b"")
 
 
 def test_a_container_asks_itself_whatever_proxies_its_environment_names(edge: Running) -> None:

@@ -1,5 +1,7 @@
 """What a cloud may answer that ours would not: the photo is answered at home, and the node says so."""
 
+import math
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,9 +43,16 @@ def answer_nothing(_: pb.ModelInferResponse, __: grpc.ServicerContext) -> pb.Mod
     return pb.ModelInferResponse()
 
 
-def answer_labels_out_of_range(response: pb.ModelInferResponse, _: grpc.ServicerContext) -> pb.ModelInferResponse:
-    rows = bytes.fromhex("0000c07f") * 6  # NaN
-    response.raw_output_contents[0] = rows
+def answer_no_numbers(response: pb.ModelInferResponse, _: grpc.ServicerContext) -> pb.ModelInferResponse:
+    return with_row(response, [math.nan] * 6)
+
+
+def answer_a_label_out_of_range(response: pb.ModelInferResponse, _: grpc.ServicerContext) -> pb.ModelInferResponse:
+    return with_row(response, [0, 0, 9, 9, 0.5, 80])
+
+
+def with_row(response: pb.ModelInferResponse, row: list[float]) -> pb.ModelInferResponse:
+    response.raw_output_contents[0] = struct.pack("<6f", *row)
     response.outputs[0].shape[:] = [1, 6]
     return response
 
@@ -66,7 +75,8 @@ def answer_after_a_handover(client: httpx.Client, photo: bytes) -> dict[str, Any
         answer_something_else,
         answer_too_few_bytes,
         answer_nothing,
-        answer_labels_out_of_range,
+        answer_no_numbers,
+        answer_a_label_out_of_range,
     ],
 )
 def test_an_odd_answer_is_a_failed_handover(

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -103,6 +105,30 @@ def test_ctrl_c_prints_the_table_of_what_was_done(edge, sample_photos):
         process.kill()
     assert process.returncode == 0, err
     assert "offered" in out
+    assert "Traceback" not in err
+
+
+def test_a_second_ctrl_c_does_not_wait_for_photos_on_their_way(sample_photos):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        edge = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        command = [COMMAND, "stream", str(sample_photos[0].parent), "--edge", edge, "--deadline-ms", "600000"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            silent.settimeout(30)
+            connection, _ = silent.accept()
+            with connection:
+                # The second may come before the first was seen to: then one more has to.
+                ended = False
+                deadline = time.monotonic() + 30
+                while not ended and time.monotonic() < deadline:
+                    process.send_signal(signal.SIGINT)
+                    with suppress(subprocess.TimeoutExpired):
+                        process.wait(timeout=1)
+                        ended = True
+                _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130, err
     assert "Traceback" not in err
 
 

@@ -50,7 +50,8 @@ def test_labels_are_numbered_as_asked_and_others_left_out(tmp_path):
 
 
 def test_crowds_and_boxes_without_area_are_left_out(tmp_path):
-    data = dataset(tmp_path, cell(1, 1, 9, 9, iscrowd=1), cell(1, 1, 0, 9), cell(1, 1, 9, 0))
+    unwanted = (cell(1, 1, 9, 9, iscrowd=1), cell(1, 1, 9, 9, difficult=1))
+    data = dataset(tmp_path, *unwanted, cell(1, 1, 0, 9), cell(1, 1, 9, 0))
     (photo,) = load_boxed_photos(data, ["cell"], 200)
     assert photo.boxes.shape == (0, 4)
     assert photo.labels.shape == (0,)

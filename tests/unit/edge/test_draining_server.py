@@ -15,7 +15,10 @@ _LIMITS = ConnectionLimits(header_timeout_s=30, body_timeout_s=30, min_body_byte
 def test_a_connection_that_is_accepted_at_the_last_moment_is_closed_as_well() -> None:
     async def stop_while_one_comes() -> bytes:
         config = uvicorn.Config(
-            PlainTextResponse("hello"), http=limited_protocol(_LIMITS), lifespan="off", timeout_graceful_shutdown=1
+            PlainTextResponse("hello"),
+            http=limited_protocol(_LIMITS, _nobody),
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         server = DrainingServer(config, _nothing_to_drain)
         config.load()
@@ -34,4 +37,8 @@ def test_a_connection_that_is_accepted_at_the_last_moment_is_closed_as_well() ->
 
 
 async def _nothing_to_drain() -> None:
+    pass
+
+
+def _nobody(_: int) -> None:
     pass

@@ -36,7 +36,8 @@ Answers = list[tuple[str, int, str, int, float]]
 def bucket(answers: Answers, age_s: float = 0.0) -> Bucket:
     made = Bucket(time.monotonic() - age_s)
     for placement, boundary, reason, nbytes, total_ms in answers:
-        made.add(placement, boundary, reason, nbytes, Timing(decode=1.0, head=total_ms / 2, total=total_ms))
+        made.add(placement, boundary, reason, Timing(decode=1.0, head=total_ms / 2, total=total_ms))
+        made.bytes_sent += nbytes
     return made
 
 
@@ -105,7 +106,7 @@ def test_one_answer_a_second_is_a_rate_of_one_over_the_seconds_covered(
 ) -> None:
     measurements = Measurements()
     while clock[0] < now_s:
-        measurements.answered("edge", 7, "cheaper", 0, Timing(total=10.0))
+        measurements.answered("edge", 7, "cheaper", Timing(total=10.0))
         clock[0] += 1.0
     clock[0] = now_s
     covered_s = seconds_covered(window_s)
@@ -126,7 +127,7 @@ def test_buckets_of_other_nodes_count_where_their_larger_part_does(covered_s: fl
 
 def test_a_minute_later_nothing_is_left(clock: list[float]) -> None:
     measurements = Measurements()
-    measurements.answered("edge", 7, "cheaper", 0, Timing(total=10.0))
+    measurements.answered("edge", 7, "cheaper", Timing(total=10.0))
     counts = []
     for clock[0] in (1010.0, 1050.0, 1071.0):
         counts.append(latency_report(measurements.buckets(), 60)["all"]["count"])
@@ -137,7 +138,7 @@ def test_memory_stays_bounded_over_a_day(clock: list[float]) -> None:
     measurements = Measurements()
     for _ in range(24 * 60):
         clock[0] += 60.0
-        measurements.answered("split", 4, "cheaper", 43_000, Timing(total=10.0))
+        measurements.answered("split", 4, "cheaper", Timing(total=10.0))
     assert len(measurements.buckets()) <= 8
 
 
@@ -150,9 +151,19 @@ def test_failures_and_tails_at_home_are_counted() -> None:
     assert (report["cloud_failures"], report["local_tails"], report["requests"]) == (1, 2, 0)
 
 
+def test_bytes_count_when_they_leave_and_not_with_an_answer(clock: list[float]) -> None:
+    measurements = Measurements()
+    measurements.sent(40_000)
+    assert "edgedet_sent_bytes_total 40000.0" in measurements.exposition().decode()
+    clock[0] += 10.0
+    measurements.sent(3_000)
+    assert [bucket.bytes_sent for bucket in measurements.buckets()] == [40_000, 3_000]
+
+
 def test_prometheus_reads_the_same_counts() -> None:
     measurements = Measurements()
-    measurements.answered("split", 4, "cheaper", 43_000, Timing(total=40.0))
+    measurements.sent(43_000)
+    measurements.answered("split", 4, "cheaper", Timing(total=40.0))
     measurements.refused(429)
     measurements.cloud_failed()
     text = measurements.exposition().decode()

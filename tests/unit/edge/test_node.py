@@ -160,7 +160,7 @@ def test_of_two_copies_that_failed_the_client_hears_what_happened_here(
     async def scene() -> None:
         sent = job_of(node, photo)
         sent.copies.under_way += 1
-        home = sent.copy_for_home("10.0.0.5:9000", Reason.CLOUD_LATE, 0)
+        home = sent.copy_for_home("10.0.0.5:9000", Reason.CLOUD_LATE)
         ends: list[tuple[Job, Outcome | Exception]] = [(home, fault), (sent, CloudFailed("10.0.0.5:9000: INTERNAL"))]
         for job, end in ends if home_is_first else reversed(ends):
             assert not sent.answered.done()

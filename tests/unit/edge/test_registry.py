@@ -24,6 +24,8 @@ def bulk(text: bytes) -> bytes:
 def reply_to(command: list[bytes]) -> bytes:
     match command[0].upper():
         case b"SCAN":
+            # Redis looks at ten keys at a time where it is not told more.
+            assert int(dict(zip(command[2::2], command[3::2], strict=True))[b"COUNT"]) >= 1000
             keys = b"".join(bulk(key.encode()) for key in KEYS)
             return b"*2\r\n" + bulk(b"0") + b"*%d\r\n" % len(KEYS) + keys
         case b"MGET":

@@ -71,6 +71,31 @@ def test_a_box_without_area_is_no_miss(make_dataset):
     assert score_detections(dataset, [one_box(*box[2:])], CATEGORY_IDS).map50 == pytest.approx(1)
 
 
+def test_a_difficult_box_forgives_who_finds_it_and_nobody_who_finds_something_in_it(make_dataset):
+    mine, difficult = (0, 1, 10.0, 10.0, 20.0, 20.0), (0, 1, 100.0, 100.0, 200.0, 200.0)
+    dataset = read_coco(*make_dataset(1, [mine, difficult]))
+    dataset.content["annotations"][1]["difficult"] = 1
+    found = [(100.0, 100.0, 300.0, 300.0, 0.95), (10.0, 10.0, 30.0, 30.0, 0.5)]
+    false = [(120.0 + 30 * k, 150.0, 140.0 + 30 * k, 170.0, 0.9 - 0.01 * k) for k in range(5)]
+
+    def map50(rows: list[tuple[float, ...]]) -> float:
+        rows = sorted(rows, key=lambda row: -row[4])
+        array = np.array(rows, np.float32)
+        answer = Detections(array[:, :4], array[:, 4], np.zeros(len(rows), np.int64))
+        return score_detections(dataset, [answer], CATEGORY_IDS).map50
+
+    assert map50(found) == pytest.approx(1)
+    assert map50([*found, *false]) == pytest.approx(1 / 6)
+    assert map50_by_area(dataset, [one_box(*mine[2:])], CATEGORY_IDS)["large"] == AreaScore(0, None)
+
+
+def test_boxes_of_photos_that_are_not_listed_do_not_count(make_dataset):
+    mine, foreign = (0, 1, 10.0, 10.0, 50.0, 60.0), (5, 1, 0.0, 0.0, 300.0, 300.0)
+    dataset = read_coco(*make_dataset(1, [mine, foreign]))
+    assert score_detections(dataset, [one_box(*mine[2:])], CATEGORY_IDS).map50 == pytest.approx(1)
+    assert map50_by_area(dataset, [one_box(*mine[2:])], CATEGORY_IDS)["large"] == AreaScore(0, None)
+
+
 def test_boxes_of_categories_that_are_no_labels_do_not_count(make_dataset):
     mine, other = (0, 3, 10.0, 10.0, 50.0, 60.0), (0, 1, 100.0, 100.0, 70.0, 70.0)
     dataset = read_coco(*make_dataset(1, [mine, other]))

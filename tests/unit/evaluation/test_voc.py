@@ -37,9 +37,9 @@ def test_corners_that_count_from_1_become_a_box_of_all_their_pixels(tmp_path):
     assert [photo.file.name for photo in dataset.photos] == ["a.jpg"]
 
 
-def test_difficult_objects_are_crowds(tmp_path):
+def test_difficult_objects_are_marked_and_no_crowds(tmp_path):
     dataset = read_voc(voc_folder(tmp_path, {"a": CELL + DISK}), "train")
-    assert [row["iscrowd"] for row in dataset.content["annotations"]] == [0, 1]
+    assert [(row["iscrowd"], row["difficult"]) for row in dataset.content["annotations"]] == [(0, 0), (0, 1)]
 
 
 def test_labels_number_the_categories_in_their_order(tmp_path):

@@ -13,10 +13,18 @@ def test_a_quantile_is_off_by_at_most_a_hundredth(values, q):
     sketch = LatencySketch()
     for value in values:
         sketch.add(value)
-    exact = sorted(values)[math.floor(q * (len(values) - 1))]
+    exact = sorted(values)[max(1, math.ceil(q * len(values))) - 1]
     found = sketch.quantile_ms(q)
     assert found is not None
     assert abs(found - exact) <= RELATIVE_ERROR * exact * (1 + 1e-9)
+
+
+def test_a_stall_of_one_photo_in_ten_shows():
+    sketch = LatencySketch()
+    for latency_ms in (*[20.0] * 9, 5000.0):
+        sketch.add(latency_ms)
+    assert sketch.quantile_ms(0.99) == pytest.approx(5000, rel=RELATIVE_ERROR)
+    assert sketch.quantile_ms(0.9) == pytest.approx(20, rel=RELATIVE_ERROR)
 
 
 def test_memory_is_bounded_by_the_range_and_not_by_the_count():

@@ -2,12 +2,17 @@ import asyncio
 import itertools
 import math
 import random
+import time
 from pathlib import Path
 from statistics import mean, pstdev
 
 import pytest
 from edgedet_iot import photos_in, stream
-from edgedet_iot.stream import send_times_s
+from edgedet_iot.answers import Detections, read_detections
+from edgedet_iot.stream import _send, send_times_s
+from edgedet_iot.stream_report import Tally
+
+from tests.unit.iot.test_answers import DETECTIONS, EDGE
 
 
 def test_regular_arrivals_have_equal_gaps_and_do_not_drift():
@@ -21,6 +26,21 @@ def test_poisson_arrivals_have_exponential_gaps_of_the_rate():
     gaps = [after - before for before, after in itertools.pairwise(times)]
     assert mean(gaps) == pytest.approx(1 / 50, rel=0.03)
     assert pstdev(gaps) == pytest.approx(1 / 50, rel=0.03)
+
+
+def test_a_photo_sent_late_counts_from_its_intended_time():
+    left_s = []
+
+    async def ask(_: Path, deadline_s: float) -> Detections:
+        left_s.append(deadline_s)
+        return read_detections(DETECTIONS, EDGE)
+
+    tally = Tally(10.0)
+    asyncio.run(_send(ask, Path("a.jpg"), time.monotonic() - 2, 10.0, tally))
+    assert left_s[0] <= 8
+    row = tally.report(1.0).by_placement["all"]
+    assert row.p50_ms is not None
+    assert row.p50_ms >= 1980
 
 
 def test_a_seed_makes_the_arrivals_repeatable():

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ DECISIVE = {
     "an anchor": lambda c: c["decoding"]["heads"][0]["anchors"].__setitem__(0, [1.0, 2.0]),
     "a scale": lambda c: c["decoding"]["heads"][0].update(scale=0.5),
     "a boundary": lambda c: c["boundaries"].pop(),
-    "an output's shape": lambda c: c["outputs"][0].update(shape=[1, 12, 12, 256]),
+    "an output's shape": lambda c: c["outputs"][0].update(shape=[1, 13, 13, 272]),
 }
 
 
@@ -70,6 +71,9 @@ REFUSED = {
     "255 or more": lambda c: c["outputs"][0].update(shape=[1, 13, 13, 254]),
     "must be uint8": lambda c: c["outputs"][0].update(dtype="float32"),
     "greater than 0": lambda c: c["input"].update(width=0),
+    "of stride 64 covers 832 x 832 input pixels": lambda c: c["decoding"]["heads"][0].update(stride=64),
+    "anchors.0.0\n.*greater than 0": lambda c: c["decoding"]["heads"][0]["anchors"].__setitem__(0, [-5.0, 1.0]),
+    "anchors.0.0\n.*finite": lambda c: c["decoding"]["heads"][0]["anchors"].__setitem__(0, [math.inf, 1.0]),
 }
 
 

@@ -5,6 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from edgedet_runtime.errors import PhotoRefused, PhotoTooLarge, PhotoTypeUnsupported, PhotoUndecodable
@@ -55,6 +56,28 @@ def test_an_exif_orientation_is_applied_once(orientation: int, kind: str):
     assert (photo.width, photo.height) == upright.size == read_header(data).upright_size
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_exif_orientation_behind_other_segments_counts(orientation: int):
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(picture(), quality=90, exif=exif)
+    behind = data[:2] + b"\xff\xed" + struct.pack(">H", 5002) + bytes(5000) + data[2:]
+    assert np.array_equal(decode_photo(behind).pixels, decode_photo(data).pixels)
+
+
+@pytest.mark.parametrize("behind", [b"", b"\xff\xda" * 101], ids=["before the image", "and scans behind it"])
+def test_a_jpeg_of_very_many_segments_is_refused(behind: bytes):
+    with pytest.raises(PhotoUndecodable, match="the JPEG has more than 20000 segments"):
+        read_header(SAMPLE[:2] + b"\xff\xe5\0\2" * 30_000 + SAMPLE[2:] + behind)
+
+
+def test_a_png_of_very_many_chunks_is_refused():
+    end = SAMPLE_PNG.index(b"IDAT") - 4
+    chunks = png_chunk(b"teXt", b"") * 30_000 + png_chunk(b"eXIf", b"")
+    with pytest.raises(PhotoUndecodable, match="the PNG has more than 20000 chunks"):
+        read_header(SAMPLE_PNG[:end] + chunks + SAMPLE_PNG[end:])
+
+
 def test_a_broken_exif_block_leaves_the_pixels_as_they_are():
     exif = Image.Exif()
     exif[ORIENTATION] = 6
@@ -88,6 +111,13 @@ def test_a_cmyk_jpeg_becomes_rgb():
     data = encoded(picture().convert("CMYK"), quality=95)
     difference = decode_photo(data).pixels[:, :, :3].astype(int) - np.asarray(picture()).astype(int)
     assert np.abs(difference).mean() < 6
+
+
+def test_a_cmyk_jpeg_with_black_is_what_opencv_makes_of_it():
+    inks = np.random.default_rng(0).integers(0, 256, (40, 60, 4), np.uint8)
+    data = encoded(Image.fromarray(inks, "CMYK"), quality=95)
+    wanted = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(decode_photo(data).pixels[:, :, :3], wanted)
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "1"])
@@ -136,8 +166,9 @@ def test_a_png_whose_middle_is_missing_is_refused():
         decode_photo(data[: len(data) // 2] + png_chunk(b"IEND", b""))
 
 
-def test_a_jpeg_with_a_damaged_middle_is_refused(sample_photos: list[Path]):
-    data = bytearray(sample_photos[0].read_bytes())
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_a_jpeg_with_a_damaged_middle_is_refused(sample_photos: list[Path], mode: str):
+    data = bytearray(encoded(Image.open(sample_photos[0]).convert(mode)))
     data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
     with pytest.raises(PhotoUndecodable):
         decode_photo(bytes(data))

@@ -64,7 +64,7 @@ class Node:
         self.wires = {cloud.address: deque() for cloud in self.clouds}
         self._rng, self._noise = Random(self.seed), Random(self.seed + 1)
         for cloud in self.clouds:
-            self.trackers[cloud.address].round_trip.observe(cloud.rtt_ms)
+            self.trackers[cloud.address].round_trip.observe(cloud.rtt_ms, 0.0)
 
     # Admission
 

@@ -49,10 +49,12 @@ def test_service_time_moves_by_a_twentieth() -> None:
 def test_a_round_trip_starts_with_the_first_measurement() -> None:
     round_trip = RoundTrip()
     assert round_trip.rtt_ms is None
-    round_trip.observe(10.0)
+    round_trip.observe(10.0, 0.0)
     assert round_trip.rtt_ms == 10.0
-    round_trip.observe(20.0)
+    round_trip.observe(20.0, 1.0)
     assert round_trip.rtt_ms == pytest.approx(13.0)
+    round_trip.observe(40.0, 12.0)
+    assert round_trip.rtt_ms == 40.0
 
 
 def test_bandwidth_is_unknown_until_measured_and_after_ten_seconds() -> None:

@@ -21,7 +21,7 @@ from edgedet_edge.placement.fixed_boundary import FixedBoundary
 from edgedet_edge.placement.greedy import Greedy
 from edgedet_edge.placement.marginal_cost import MarginalCost, edge_price_ms, price_ms
 from edgedet_edge.placement.neurosurgeon import Neurosurgeon
-from edgedet_edge.placement.plans import bandwidth_now, plans_for
+from edgedet_edge.placement.plans import plans_for
 
 from tests.unit.edge.placement.scenes import FAST_LINK, IDLE_EDGE, YOLO, busy_edge, cloud, job
 
@@ -83,12 +83,6 @@ def test_a_cloud_s_word_counts_for_a_second() -> None:
     fresh, stale = cloud(backlog_ms=300.0, reply_age_ms=900.0), cloud(backlog_ms=300.0, reply_age_ms=1100.0)
     waits = [plans_for(slow_job(), NodeState(IDLE_EDGE), [there])[0].cloud_wait_ms for there in (fresh, stale)]
     assert waits == [300.0, 0.0]
-
-
-def test_a_stuck_transfer_is_believed_before_it_ends() -> None:
-    link = LinkState(2.0, 1000.0, transfer_bytes=10_000.0, transfer_elapsed_ms=14.0)
-    assert bandwidth_now(link) == 1000.0
-    assert bandwidth_now(replace(link, transfer_elapsed_ms=100.0)) == 100.0
 
 
 def test_the_prices_are_those_of_the_formula() -> None:

@@ -98,7 +98,7 @@ def test_an_edge_never_loses_count(events: list[str], workers: int) -> None:
 
 def measured() -> CloudTracker:
     tracker = CloudTracker("a:1")
-    tracker.round_trip.observe(4.0)
+    tracker.round_trip.observe(4.0, 10.0)
     tracker.bandwidth.observe(40_000.0, 4.0, 10.0)
     return tracker
 
@@ -127,23 +127,52 @@ def test_a_call_waits_takes_the_wire_and_leaves_it() -> None:
 
 def test_an_upload_takes_what_its_round_trip_leaves() -> None:
     tracker = CloudTracker("a:1")
-    tracker.round_trip.observe(4.0)
-    tracker.uploaded(40_000.0, 12.0, 10.0)
+    tracker.round_trip.observe(4.0, 10.0)
+    tracker.uploaded("a", 40_000.0, 12.0, 10.0)
     assert tracker.bandwidth.bytes_ms(10.0) == pytest.approx(5000.0)
     assert tracker.round_trip.rtt_ms == 4.0
 
 
 def test_an_upload_faster_than_the_round_trip_tells_that_the_trip_is_shorter_now() -> None:
     tracker = CloudTracker("a:1")
-    tracker.round_trip.observe(40.0)
-    tracker.uploaded(40_000.0, 10.0, 10.0)
+    tracker.round_trip.observe(40.0, 10.0)
+    tracker.uploaded("a", 40_000.0, 10.0, 10.0)
     assert tracker.bandwidth.bytes_ms(10.0) == pytest.approx(4000.0)
     for _ in range(20):
-        tracker.uploaded(40_000.0, 10.0, 10.0)
+        tracker.uploaded("a", 40_000.0, 10.0, 10.0)
     link = tracker.state(10.0).link
     assert link.rtt_ms == pytest.approx(10.0, rel=0.01)
     assert link.bandwidth_bytes_ms is not None
     assert link.bandwidth_bytes_ms >= 4000.0
+
+
+def test_an_upload_that_is_overdue_tells_that_the_link_is_slower_now() -> None:
+    tracker = measured()
+    for call in ("stuck", "there"):
+        tracker.queued(call, 40_000.0, 15.0)
+        tracker.sending(call, 10.0)
+        tracker.sent(call, 10.004)
+    tracker.uploaded("there", 40_000.0, 8.0, 10.008)
+    tracker.overdue("there", 10.504)
+    assert tracker.bandwidth.bytes_ms(10.504) == pytest.approx(10_000.0), "it is the answer that is late"
+    tracker.overdue("stuck", 10.504)
+    assert tracker.bandwidth.bytes_ms(10.504) == pytest.approx(40_000.0 / 500.0)
+    tracker.overdue("stuck", 10.204)
+    assert tracker.bandwidth.bytes_ms(10.504) == pytest.approx(40_000.0 / 500.0), "a bound, no measurement"
+
+
+def test_the_round_trip_is_measured_again_while_photos_travel_and_the_wire_is_free() -> None:
+    tracker = measured()
+    tracker.replied("nobody's", CloudReport(0.0, 0.1, 10.0, 1), 20.0)
+    assert not tracker.round_trip_due(20.0)
+    tracker.queued("a", 40_000.0, 15.0)
+    tracker.sending("a", 20.5)
+    assert not tracker.round_trip_due(20.5)
+    tracker.sent("a", 20.51)
+    assert tracker.round_trip_due(20.51)
+    assert not tracker.probe_due(20.51, 40_000.0)
+    tracker.round_trip.observe(60.0, 20.6)
+    assert tracker.round_trip.rtt_ms == 60.0, "what is old counts no more"
 
 
 def test_a_report_covers_what_had_reached_the_cloud_when_it_was_written() -> None:
