@@ -10,7 +10,7 @@ from pathlib import Path
 import onnx
 from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.manifest import InputSpec, Manifest, Metric, Provenance
-from edgedet_runtime.package import Package, file_sha256
+from edgedet_runtime.package import Package, file_sha256, load_package
 from edgedet_runtime.verification import verify_package
 
 from edgedet_compression.accuracy import Measured
@@ -163,6 +163,7 @@ def build_quantized(
         package = _write_verified(staging / "unmeasured", text, trained.input, network, source.anchors, progress)
         baseline = FloatNetwork.load(source.model, trained.normalization, source.anchors)
         metrics = trained.accuracy(Measured(package, trained.command, baseline, progress))
+        target.check()  # again: measuring takes minutes, in which another build may have been faster
         return install(write_with_metrics(staging / "measured", package, metrics), target.folder, staging)
 
 
@@ -193,18 +194,26 @@ def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progre
     text = PackageText(target.name, target.version, own.description, own.labels, own.license, provenance)
     with staging_folder(target.models) as staging:
         package = _write_verified(staging / "package", text, spec, network, own.anchors, progress)
+        target.check()  # again: another build may have been faster
         return install(package, target.folder, staging)
 
 
 def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
     """Put measured figures into a package's manifest and card; its digest stays.
 
-    A figure of the same name on the same data is replaced, others are kept: a package is one and the same for ever.
+    A figure of the same name on the same data is replaced, others are kept, also those that came while this package
+    was measured.
+
+    Raises:
+        BuildRefused: another package took its place meanwhile.
     """
-    found = {(metric.name, metric.dataset): metric for metric in (*package.manifest.metrics, *metrics)}
     folder = package.folder.absolute()  # "." could not be moved
+    now = load_package(folder)
+    if now.digest != package.digest:
+        raise BuildRefused(f"{folder} became another package while it was measured: evaluate it again")
+    found = {(metric.name, metric.dataset): metric for metric in (*now.manifest.metrics, *metrics)}
     with staging_folder(folder.parent.parent) as staging:
-        return install(write_with_metrics(staging / "measured", package, [*found.values()]), folder, staging)
+        return install(write_with_metrics(staging / "measured", now, [*found.values()]), folder, staging)
 
 
 def _write_verified(

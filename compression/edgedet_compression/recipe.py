@@ -1,7 +1,7 @@
 """A recipe: a TOML file that names one compression run completely, every choice in one place."""
 
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -33,6 +33,8 @@ _COARSEST_STRIDE = 32
 """Of YOLO's heads, in pixels."""
 _SIDES = {"cifar10": 32, "mnist": 28}
 """Of the images of data sets, in pixels."""
+_PACKAGE, _NETWORK = "exports a package", "makes a network"
+"""What a stage may be named for."""
 
 
 class DataSettings(Strict):
@@ -62,6 +64,15 @@ class DataSettings(Strict):
         for label in self.labels:
             if self.labels.count(label) > 1:
                 raise ValueError(f"labels has {label!r} twice: take one of them out")
+        return self
+
+    @model_validator(mode="after")
+    def _splits_differ(self) -> Self:
+        names = [name for name in (self.train, self.validation, self.test) if name]
+        if len({*names}) < len(names):
+            raise ValueError(
+                "train, validation and test must differ: photos that are learned or chosen by measure nothing"
+            )
         return self
 
     @model_validator(mode="after")
@@ -105,9 +116,9 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _references_go_back(self) -> Self:
-        known, exports, names = set[str](), set[str](), set[str]()
+        made: dict[str, str] = {}
         for stage in self.stages:
-            for wrong in _reference_faults(stage, known, exports):
+            for wrong in _reference_faults(stage, made):
                 raise ValueError(f"stage {stage.name}: {wrong}")
             for wrong in _distillation_faults(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: distillation.{wrong}")
@@ -115,13 +126,9 @@ class Recipe(Strict):
                 raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
             for wrong in _task_faults(stage, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: {wrong}")
-            if stage.name in names:
+            if stage.name in made:
                 raise ValueError(f"two stages are called {stage.name}")
-            names.add(stage.name)
-            if not isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage | ExportStage):
-                known.add(stage.name)
-            if isinstance(stage, ExportStage):
-                exports.add(stage.name)
+            made[stage.name] = made_by(stage)
         return self
 
     @model_validator(mode="after")
@@ -176,16 +183,31 @@ def _asks_validation(stage: Stage) -> bool:
     return prunes_by_figure or isinstance(stage, SensitivityStage | BranchReportStage)
 
 
-def _reference_faults(stage: Stage, known: set[str], exports: set[str]) -> Iterator[str]:
-    """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs."""
+def made_by(stage: Stage) -> str:
+    """What a stage does for those that name it, in words; nothing where it only measures."""
+    if isinstance(stage, ExportStage):
+        return _PACKAGE
+    return "" if isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage) else _NETWORK
+
+
+def wanted_by(stage: Stage) -> Iterator[tuple[Reference, str]]:
+    """The stages that a stage names, each with what it has to do, in the words of `made_by`."""
     packages: tuple[Reference, ...] = ()
     networks = references(stage)
     if isinstance(stage, EvaluateStage):
         packages, networks = stage.packages, (stage.baseline, *stage.networks)
-    for wanted, there, what in ((packages, exports, "exports a package"), (networks, known, "makes a network")):
-        for reference in wanted:
-            if "/" not in reference and reference not in there:
-                yield f"{reference!r} is no earlier stage that {what}"
+    yield from ((reference, _PACKAGE) for reference in packages)
+    yield from ((reference, _NETWORK) for reference in networks)
+
+
+def _reference_faults(stage: Stage, made: Mapping[str, str]) -> Iterator[str]:
+    """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs.
+
+    `made` tells what the earlier stages make.
+    """
+    for reference, what in wanted_by(stage):
+        if "/" not in reference and made.get(reference) != what:
+            yield f"{reference!r} is no earlier stage that {what}"
 
 
 def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:

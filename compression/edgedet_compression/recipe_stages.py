@@ -135,7 +135,7 @@ class PruneChannelsStage(_Stage):
     parameters: Annotated[int, Field(gt=0)] | None = None
     """At most this many are left, …"""
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """… or this share of all channels goes."""
+    """… or this share of all channels goes, up to rounding and what the floor keeps."""
     floor: Share = 0.1
     """Share of a layer's channels that stays in any case."""
     seed: int = 0
@@ -171,7 +171,7 @@ class PruneWeightsStage(_Stage):
     tolerance: Annotated[float, Field(ge=0)] = 0.005
     """A round after which the validation figure is further below the dense network's is taken back."""
     spared: Literal["none", "first", "last", "first and last"] = "none"
-    """Layers that keep all their weights."""
+    """Layers that keep all their weights; of a YOLO network all that compute head maps are the last."""
     schedule: Schedule
     """Of the fine-tuning of each round."""
     augmentation: Augmentation = {}

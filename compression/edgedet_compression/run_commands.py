@@ -184,7 +184,8 @@ def _summary(result: dict[str, Any]) -> str:
         last = result["log"][-1]
         parts += [f"{name} {last[name]:.4f}" for name in ("loss", "top1", "mAP50") if name in last]
     if "sparsity_wished" in result:
-        reached = max((entry["sparsity"] for entry in result["rounds"] if entry["kept"]), default=0.0)
+        kept = [entry["sparsity"] for entry in result["rounds"] if entry["kept"]]
+        reached = max(kept, default=result.get("begun", 0.0))
         parts.append(f"{reached:.2%} zeros in the layers pruned, wished {result['sparsity_wished']:.2%}")
     for name, figures in (result.get("networks", {}) | result.get("packages", {})).items():
         measured = {key: found for key, found in figures.items() if isinstance(found, dict)}

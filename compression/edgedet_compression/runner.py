@@ -13,7 +13,7 @@ from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
+from edgedet_compression.recipe import DataSettings, Recipe, load_recipe, made_by, wanted_by
 from edgedet_compression.recipe_stages import (
     AverageStage,
     BranchReportStage,
@@ -113,12 +113,13 @@ def _folders(recipe: Recipe, place: Workplace, above: tuple[str, ...]) -> dict[s
     data = open_data(recipe, place)
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
-        read = [_found(reference, recipe, folders, place, asked) for reference in references(stage)]
+        read = {reference: _found(reference, recipe, folders, place, asked) for reference in references(stage)}
         photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
         # A package in another folder is another one.
         where = str(place.models.absolute()) if isinstance(stage, ExportStage) else ""
-        inputs = digest(recipe.data, stage, photos, where, *(folder.inputs for folder in read))
-        folders[stage.name] = StageFolder(place.runs / recipe.name / f"{stage.name}-{inputs[:8]}", inputs)
+        inputs = digest(recipe.data, stage, photos, where, *(folder.inputs for folder in read.values()))
+        packages = {name: read[name] for name in stage.packages} if isinstance(stage, EvaluateStage) else {}
+        folders[stage.name] = StageFolder(place.runs / recipe.name / f"{stage.name}-{inputs[:8]}", inputs, packages)
     return folders
 
 
@@ -165,6 +166,7 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
 def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
     """Find out before the work what the stage would be refused for after hours."""
     try:
+        _check_references(stage)
         refuse_learned_validation(stage, recipe)
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models, place.runs)
@@ -174,6 +176,14 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
             data.check(stage.as_training)
     except BuildRefused as error:
         raise BuildRefused(f"stage {stage.name}: {error}") from error
+
+
+def _check_references(stage: Stage) -> None:
+    """Those to other recipes, which a recipe does not look up when it is read."""
+    for reference, what in wanted_by(stage):
+        name, slash, other = reference.rpartition("/")
+        if slash and made_by(load_recipe(name).stage(other)) != what:
+            raise BuildRefused(f"{reference} is no stage that {what}: name another one")
 
 
 def _found(

@@ -10,9 +10,9 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,24 @@ class StageFolder:
 
     path: Path
     inputs: str
+    packages: Mapping[str, "StageFolder"] = field(default_factory=dict)
+    """Of an evaluation: the export stages whose packages it measures, by the names that it gives them."""
 
     @property
     def done(self) -> bool:
-        """Whether the stage ended, and its files are still there; a package that took the place of its own is not."""
+        """Whether the stage ended, and its files are still there; a package that took the place of its own is not.
+
+        An evaluation has measured what its export stages wrote last: the same inputs may make other bytes, on another
+        machine or with another version of torch.
+        """
         try:
             result = self.result()
+            exported = {name: folder.result()["digest"] for name, folder in self.packages.items()}
         except (OSError, SourceUnreadable):  # not written yet, or empty after a power failure
             return False
         if result["inputs"] != self.inputs or not all(Path(self.path, file).exists() for file in result["files"]):
+            return False
+        if any(result["packages"][name]["digest"] != digest for name, digest in exported.items()):
             return False
         return "package" not in result or _digest_of(Path(result["package"])) == result["digest"]
 

@@ -134,7 +134,7 @@ def _evaluate(
     return evaluation
 
 
-class _Evaluation(COCOeval):
+class _Evaluation(COCOeval):  # type: ignore[misc]  # pycocotools has no types
     """Ignores difficult boxes, each at the IoU of an object: what lies within a crowd is right, in one of them not."""
 
     def _prepare(self) -> None:

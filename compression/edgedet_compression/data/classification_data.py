@@ -11,7 +11,7 @@ import torch
 from edgedet_evaluation.answering import as_photo
 from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.errors import DataMismatch
-from edgedet_evaluation.intervals import RESAMPLES
+from edgedet_evaluation.intervals import RESAMPLES, proportion
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
@@ -187,7 +187,8 @@ class ClassificationData:
 
     def _scores(self, answers: NDArray[np.int64]) -> list[Score]:
         right = answers == self.test.labels.numpy()
-        return [Score("top1", float(right.mean()), _replicates(right), len(right))]
+        found = proportion(int(right.sum()), len(right))
+        return [Score("top1", found.value, _replicates(right), len(right), found)]
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """top-1 on the validation split; empty where there is none."""

@@ -15,11 +15,13 @@ class Score:
     value: float
     replicates: NDArray[np.float64]
     photos: int
+    interval: Estimate | None = None
+    """Where the figure has a better one than the bootstrap's, which is no interval once all photos are right."""
 
     @property
     def estimate(self) -> Estimate:
         """With its 95 % interval."""
-        return bootstrap_share(self.value, self.replicates)
+        return self.interval or bootstrap_share(self.value, self.replicates)
 
     def minus(self, other: "Score") -> Estimate:
         """The paired difference."""

@@ -16,6 +16,7 @@ from edgedet_compression.networks.vgg import VGG
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.insertion import Scheme
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
+from edgedet_compression.tensor_file import read_tensors
 
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "darknet": lambda cfg: DarknetModule(parse_cfg_text(cfg)),
@@ -59,11 +60,11 @@ def load_network(file: Path) -> nn.Module:
 
     Raises:
         SourceMissing: no such file.
-        SourceUnreadable: another kind of file.
+        SourceUnreadable: another kind of file, or a damaged one.
     """
     if not file.is_file():
         raise SourceMissing(f"no network at {file}")
-    content = torch.load(file, weights_only=True, map_location="cpu")
+    content = read_tensors(file)
     if not isinstance(content, dict) or not {"family", "arguments", "state"} <= content.keys():
         raise SourceUnreadable(f"{file} holds no network of EdgeDet")
     network = build(Specification(content["family"], content["arguments"]))

@@ -60,7 +60,7 @@ def prune_to_parameters(
 def prune_share(
     network: nn.Module, importance: Importance, image_shape: Sequence[int], share: float, floor: float = 0.1
 ) -> ChannelPruning:
-    """Without this share, 0…1, of all channels that can go; widths are rounded, so it is met up to rounding."""
+    """Without this share, 0…1, of all channels that can go, up to the rounding of widths and what the floor keeps."""
     if not 0 <= share < 1:
         raise BuildRefused(f"share={share} must be at least 0 and below 1")
     groups, ranked = _ranked(network, importance, image_shape)

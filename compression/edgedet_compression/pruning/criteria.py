@@ -52,9 +52,9 @@ def deviations_for(weights: Weights, sparsity: float) -> float:
     return _quantile((weight.abs() / _deviation(weight) for weight in weights.values()), sparsity)
 
 
-def cubic_sparsity(step: int, steps: int, final: float) -> float:
-    """s_t = s_f · (1 − (1 − t/T)³) of step t of T (Zhu & Gupta 2017): much at first, less and less later."""
-    return final * (1 - (1 - step / steps) ** 3)
+def cubic_sparsity(step: int, steps: int, final: float, begun: float = 0.0) -> float:
+    """s_t = s_i + (s_f − s_i)·(1 − (1 − t/T)³) of step t of T (Zhu & Gupta 2017): much at first, less and less."""
+    return begun + (final - begun) * (1 - (1 - step / steps) ** 3)
 
 
 def _quantile(magnitudes: Iterable[Tensor], sparsity: float) -> float:

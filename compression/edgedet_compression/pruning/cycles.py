@@ -16,6 +16,7 @@ from torch import nn
 
 from edgedet_compression.pruning.criteria import Criterion, cubic_sparsity, one_threshold
 from edgedet_compression.pruning.masks import Masks, Spared, apply_masks, prunable_weights
+from edgedet_compression.tensor_file import read_tensors
 
 FineTune = Callable[[nn.Module, Masks, int], None]
 """Trains in place with the masks held; the number of the round, from 1, names its run folder."""
@@ -36,6 +37,8 @@ class CyclePlan:
     """The validation figure of the network before pruning; None where nothing is validated."""
     tolerance: float
     """The figure may fall so far below the reference."""
+    begun: float = 0.0
+    """The sparsity before the first round."""
     shrink: float = 0.5
     """Factor on all later percentages when a round is taken back."""
     most_rounds: int = 30
@@ -59,7 +62,7 @@ class Round:
 
 def next_round(plan: CyclePlan, rounds: Sequence[Round]) -> tuple[float, float] | None:
     """Percentage of the remaining weights and the sparsity that it leads to; none when the cycles are over."""
-    reached = max((done.sparsity for done in rounds if done.kept), default=0.0)
+    reached = max((done.sparsity for done in rounds if done.kept), default=plan.begun)
     left = 1 - reached
     to_go = (plan.sparsity - reached) / left
     if to_go < 1e-9 or len(rounds) >= max(plan.most_rounds, 2 * plan.rounds):
@@ -83,14 +86,19 @@ def prune_in_cycles(
 
     The folder gets the rounds and the kept weights after every round; where it holds some already, the cycles go on
     from there, and the round that was cut off starts again with the same masks.
+
+    Raises:
+        SourceUnreadable: the kept weights are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rounds = read_rounds(folder)
+    if not _kept_file(folder, rounds).is_file():  # damaged and removed: the rounds' trainings are kept in their folders
+        rounds = []
     if not rounds:
         _replace(_kept_file(folder, rounds), _state_bytes(network))
     while (wish := next_round(plan, rounds)) is not None:
         before = _kept_file(folder, rounds)
-        network.load_state_dict(torch.load(before, weights_only=True))
+        network.load_state_dict(read_tensors(before))
         percentage, sparsity = wish
         masks = criterion(prunable_weights(network, plan.spared), sparsity)
         apply_masks(network, masks)
@@ -104,7 +112,7 @@ def prune_in_cycles(
         _replace(folder / ROUNDS, json.dumps([asdict(done) for done in rounds], indent=1).encode())
         if kept:
             before.unlink()
-    network.load_state_dict(torch.load(_kept_file(folder, rounds), weights_only=True))
+    network.load_state_dict(read_tensors(_kept_file(folder, rounds)))
     return rounds
 
 
@@ -116,7 +124,7 @@ def read_rounds(folder: Path) -> list[Round]:
 
 def _planned_percentage(plan: CyclePlan, reached: float) -> float:
     """The percentage of the planned round in which a network of this sparsity stands."""
-    targets = [cubic_sparsity(step, plan.rounds, plan.sparsity) for step in range(plan.rounds + 1)]
+    targets = [cubic_sparsity(step, plan.rounds, plan.sparsity, plan.begun) for step in range(plan.rounds + 1)]
     step = next((step for step in range(1, plan.rounds) if targets[step] > reached + 1e-9), plan.rounds)
     return 1 - (1 - targets[step]) / (1 - targets[step - 1])
 

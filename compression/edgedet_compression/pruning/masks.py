@@ -7,12 +7,17 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from edgedet_compression.networks.darknet_module import DarknetModule
+
 Weights = Mapping[str, Tensor]
 """Weights by the name of their parameter, in the order of the network's layers."""
 Masks = Mapping[str, Tensor]
 """Of the same names and shapes: True where a weight stays, False where it is held at zero."""
 Spared = Literal["none", "first", "last", "first and last"]
-"""Layers that are left alone: the first reads the image, the last computes the output; both have few weights."""
+"""Layers that are left alone: the first reads the image, the last computes the output; both have few weights.
+
+Of a YOLO network all that compute head maps are the last.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,9 +35,20 @@ def prunable_weights(network: nn.Module, spared: Spared = "none") -> dict[str, T
         for name, module in network.named_modules()
         if isinstance(module, nn.Conv2d | nn.Linear)
     ]
-    start = 1 if spared.startswith("first") else 0
-    end = len(found) - 1 if spared.endswith("last") else len(found)
-    return dict(found[start:end])
+    names = [name for name, _ in found]
+    left_alone: list[str] = []
+    if spared.startswith("first"):
+        left_alone += names[:1]
+    if spared.endswith("last"):
+        left_alone += _last(network, names)
+    return {name: weight for name, weight in found if name not in left_alone}
+
+
+def _last(network: nn.Module, names: list[str]) -> list[str]:
+    """The weights that compute the output."""
+    if isinstance(network, DarknetModule):
+        return [f"layers.{head.layer}.0.weight" for head in network.heads]
+    return names[-1:]
 
 
 def apply_masks(network: nn.Module, masks: Masks) -> None:

@@ -38,11 +38,16 @@ class Tick:
 
 @dataclass(frozen=True)
 class Line:
-    """A curve in pixels, as SVG's polyline takes it."""
+    """A curve in pixels."""
 
     name: str
     color: str
-    points: str
+    places: tuple[tuple[str, str], ...]
+
+    @property
+    def points(self) -> str:
+        """As SVG's polyline takes them, which draws nothing where there is one alone."""
+        return " ".join(f"{x},{y}" for x, y in self.places)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ def draw(chart: Chart) -> Drawing:
     down = _scale(y_ticks, HEIGHT - BOTTOM, TOP)
     lines = [
         Line(
-            curve.name, COLORS[place % len(COLORS)], " ".join(f"{across(x):.1f},{down(y):.1f}" for x, y in curve.points)
+            curve.name,
+            COLORS[place % len(COLORS)],
+            tuple((f"{across(x):.1f}", f"{down(y):.1f}") for x, y in curve.points),
         )
         for place, curve in enumerate(chart.curves)
     ]

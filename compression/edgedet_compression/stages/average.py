@@ -33,7 +33,7 @@ def average_networks(stage: AverageStage, context: Context) -> Figures:
                 "name networks of one structure"
             )
         averaged.update_parameters(network)
-    found = averaged.module.to(memory_format=torch.channels_last)
+    found = averaged.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     with Winograd():
         update_bn(_images(stage, context), found)
     save_network(found, context.folder.path / NETWORK)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from torch import nn
 
+from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.criteria import Criterion, equal_deviations, equal_percentage, one_threshold
 from edgedet_compression.pruning.cycles import CyclePlan, prune_in_cycles
@@ -25,8 +26,13 @@ _CRITERIA: dict[str, Criterion] = {
 
 
 def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
-    """Prune, write the network and its sparse file; figures tell the rounds and the real bytes."""
+    """Prune, write the network and its sparse file; figures tell the rounds and the real bytes.
+
+    Raises:
+        BuildRefused: the network has as many zeros as are wished already.
+    """
     network = context.network(stage.start)
+    begun = _begun(stage, context, network)
     task = context.data.task(stage)
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
@@ -36,7 +42,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     def validate(pruned: nn.Module) -> float | None:
         return None if stage.all_data else _figure(task.evaluate(pruned.eval()))
 
-    plan = _plan(stage, validate(network))
+    plan = _plan(stage, validate(network), begun)
     rounds = prune_in_cycles(network, plan, fine_tune, validate, context.folder.path, _CRITERIA[stage.method])
     trained = [context.folder.path / f"round-{number}" for number in range(1, len(rounds) + 1)]
     logs = [read_log(folder) for folder in trained]
@@ -48,6 +54,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         "method": stage.method,
         "parameters": parameter_count(network),
         "reference": plan.reference,
+        "begun": plan.begun,
         "rounds": [asdict(done) for done in rounds],
         "sparsity_wished": stage.sparsity,
         "sparsity": sparsity(prunable_weights(network)).total,
@@ -57,7 +64,24 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     }
 
 
-def _plan(stage: PruneWeightsStage, reference: float | None) -> CyclePlan:
+def _begun(stage: PruneWeightsStage, context: Context, network: nn.Module) -> float:
+    """The share of zeros that a stage before left; what is zero by chance does not count.
+
+    Raises:
+        BuildRefused: there are as many as are wished already.
+    """
+    if not context.zeros(stage.start, network):
+        return 0.0
+    begun = sparsity(prunable_weights(network, stage.spared)).total
+    if begun >= stage.sparsity:
+        raise BuildRefused(
+            f"stage {stage.name}: sparsity = {stage.sparsity}: start = {stage.start} has {begun:.2%} zeros in these "
+            "layers already: give a larger sparsity, or another start"
+        )
+    return begun
+
+
+def _plan(stage: PruneWeightsStage, reference: float | None, begun: float) -> CyclePlan:
     """The baselines prune once, and keep what comes of it."""
     dynamic = stage.method == "dynamic-percentage"
     return CyclePlan(
@@ -65,6 +89,7 @@ def _plan(stage: PruneWeightsStage, reference: float | None) -> CyclePlan:
         rounds=stage.rounds if dynamic else 1,
         reference=reference,
         tolerance=stage.tolerance if dynamic else 1.0,
+        begun=begun,
         spared=stage.spared,
     )
 

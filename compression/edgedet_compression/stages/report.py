@@ -45,9 +45,12 @@ def report_run(
         progress: who watches.
 
     Raises:
-        BuildRefused: nothing is evaluated yet.
+        BuildRefused: nothing is evaluated yet, or ever will be.
     """
-    evaluated = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage) and folders[stage.name].done]
+    evaluations = [stage for stage in recipe.stages if isinstance(stage, EvaluateStage)]
+    if not evaluations:
+        raise BuildRefused(f"{recipe.name} has no stage of kind evaluate: add one")
+    evaluated = [stage for stage in evaluations if folders[stage.name].done]
     if not evaluated:
         raise BuildRefused(f"{recipe.name}: nothing is evaluated yet; {command}")
     compared = Compared.read(folders[evaluated[-1].name].result(), folders)
@@ -138,7 +141,7 @@ def _rounds(folder: StageFolder) -> tuple[tuple[float, float], ...]:
     if result["reference"] is None:
         return ()
     kept = [(100 * entry["sparsity"], entry["figure"]) for entry in result["rounds"] if entry["kept"]]
-    return ((0.0, result["reference"]), *kept)
+    return ((100 * result.get("begun", 0.0), result["reference"]), *kept)
 
 
 def _photos(data: OpenData, compared: Compared) -> tuple[PhotoPair, ...]:

@@ -40,14 +40,14 @@ class Compared:
 
     @classmethod
     def read(cls, figures: Mapping[str, Any], folders: Folders) -> "Compared":
-        """What an evaluation measured; a package that is gone, or that another took the place of, is left out."""
+        """What an evaluation measured; a package that is gone, or that is another one by now, is left out."""
         networks = {name: folders[name].network() for name in figures["networks"]}
-        found = {name: _package(folders[name]) for name in figures["packages"]}
+        found = {name: _package(folders[name], entry["digest"]) for name, entry in figures["packages"].items()}
         return cls(networks, {name: package for name, package in found.items() if package is not None}, figures)
 
-    def shapes(self, otherwise: Shape) -> list[Shape]:
-        """The packages' inputs, without one that of training; a fourth, empty channel does not count."""
-        return list(dict.fromkeys(map(_shape, self.packages.values()))) or [otherwise]
+    def shapes(self, trained: Shape) -> list[Shape]:
+        """The input of training, where accuracy was measured, and those of packages without their empty channel."""
+        return list(dict.fromkeys((trained, *map(_shape, self.packages.values()))))
 
 
 def measure_speeds(compared: Compared, shapes: list[Shape], progress: Progress) -> Speeds:
@@ -147,13 +147,13 @@ def _onnx(network: nn.Module, shape: Shape) -> onnx.ModelProto:
     return export_low_bit(network, shape).model if isinstance(network, LowBitNetwork) else export_onnx(network, shape)
 
 
-def _package(folder: StageFolder) -> Package | None:
-    result = folder.result()
-    path = Path(result["package"])
+def _package(folder: StageFolder, measured: str) -> Package | None:
+    """The package of an export stage, if it is the one of this digest."""
+    path = Path(folder.result()["package"])
     if not path.is_dir():
         return None
     package = load_package(path)
-    return package if package.digest == result["digest"] else None
+    return package if package.digest == measured else None
 
 
 def _accuracy(figures: Mapping[str, Any], *, compared: bool) -> tuple[Accuracy, ...]:

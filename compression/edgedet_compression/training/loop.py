@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
+from edgedet_compression.tensor_file import read_tensors
 from edgedet_compression.training.interruption import Interruption
 from edgedet_compression.training.schedule import Schedule, autocast
 from edgedet_compression.training.task import Task
@@ -88,6 +89,7 @@ def train(
     Raises:
         TrainingInterrupted: SIGINT or SIGTERM came; a checkpoint of the very step is there.
         TrainingDiverged: the loss is no number any more.
+        SourceUnreadable: the checkpoint is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     methods = methods or Methods()
@@ -95,7 +97,7 @@ def train(
     run = _start(network, task, schedule)
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
-        run.load(torch.load(checkpoint, weights_only=True))
+        run.load(read_tensors(checkpoint))
     log = read_log(folder, run.epoch)
     with Interruption() as interruption:
         while run.epoch < schedule.epochs:

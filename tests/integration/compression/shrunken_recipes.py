@@ -22,6 +22,7 @@ _INSTEAD = {
         'kind = "train"\nnetwork = { family = "resnet20" }\nschedule = { epochs = 9, batch = 9, lr = 0.1 }\n'
     ),
     r"epochs = \d+, batch = \d+": 'epochs = 1, batch = 4, precision = "fp32"',
+    r"\nbatch = \d+": "\nbatch = 4",
     r"tolerance = [\d.]+": "tolerance = 1.0",
     r"\nparameters = [\d_]+": "\nparameters = 150_000",
     r"(vgg16-cifar10)/": r"\1.toml/",

@@ -232,10 +232,29 @@ def test_the_report_has_the_rounds_of_a_pruning_that_has_not_ended(bench: Bench,
     assert heights == sorted(heights), "a falling loss, the rounds in order"
 
 
+def test_the_rounds_of_a_network_that_was_pruned_before_begin_where_it_is(bench: Bench, log: list[str]) -> None:
+    (sparse,) = re.findall(r'\[\[stages\]\]\nname = "sparse"\n[^[]*', TOY)
+    twice = sparse.replace('"sparse"', '"again"').replace('"dense"', '"sparse"').replace("0.5", "0.8")
+    recipe = bench.recipe("twice", TOY + twice)
+    done = bench("run", recipe)
+    assert done.exit_code == 0, done.stderr
+    assert "80.00% zeros in the layers pruned, wished 80.00%" in done.stdout
+    assert bench("report", recipe, "--to", bench.root / "twice.html").exit_code == 0
+    html = (bench.root / "twice.html").read_text(encoding="utf-8")
+    (rounds,) = re.findall(r"<h3>Pruning of weights</h3>.*?</figure>", html, re.DOTALL)
+    lines = re.findall('points="(.*?)"', rounds)
+    first, second = ([float(x) for x in re.findall(r"([\d.]+),", line)] for line in lines)
+    assert second[0] == pytest.approx(first[-1], abs=1)
+
+
 def test_a_report_of_a_run_that_has_no_figures_yet_is_refused(bench: Bench) -> None:
-    refused = bench("report", bench.long)
-    assert refused.exit_code == 2
-    assert "nothing is evaluated yet" in refused.stderr
+    begun = bench.recipe("begun", TOY.replace('name = "toy"', 'name = "begun"'))
+    for recipe, told in (
+        (begun, f"begun: nothing is evaluated yet; edgedet-compress run {begun}\n"),
+        (bench.long, "long has no stage of kind evaluate: add one\n"),
+    ):
+        refused = bench("report", recipe)
+        assert (refused.exit_code, refused.stderr.endswith(told)) == (2, True), refused.stderr
 
 
 def test_ctrl_c_stops_a_training_and_resume_goes_on(bench: Bench) -> None:

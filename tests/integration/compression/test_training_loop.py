@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
+from edgedet_compression.errors import SourceUnreadable, TrainingDiverged, TrainingInterrupted
 from edgedet_compression.training.loop import CHECKPOINT, LOG, Methods, train
 from edgedet_compression.training.schedule import Schedule
 from torch import nn
@@ -152,6 +152,16 @@ def test_a_process_that_died_goes_on_from_the_last_epoch(tmp_path: Path):
     assert_equal(weights_after(SCHEDULE, tmp_path / "parts", again), whole)
     assert again.seen[0] == (2, 0)
     assert log_of(tmp_path / "parts") == log_of(tmp_path / "whole")
+
+
+def test_a_checkpoint_that_a_power_failure_damaged_is_named(tmp_path: Path):
+    whole = weights_after(SCHEDULE, tmp_path)
+    checkpoint = tmp_path / CHECKPOINT
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(SourceUnreadable, match=rf"{CHECKPOINT} is damaged: remove it, and run again"):
+        weights_after(SCHEDULE, tmp_path)
+    checkpoint.unlink()
+    assert_equal(weights_after(SCHEDULE, tmp_path), whole)
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path):

@@ -152,6 +152,15 @@ def test_a_chart_of_one_point_is_drawn():
     assert re.fullmatch(r"[\d.]+,[\d.]+", drawing.lines[0].points)
 
 
+def test_a_curve_of_one_point_is_a_dot(tmp_path: Path):
+    chart = Chart("Loss", "epoch", "loss", (Curve("short", ((1.0, 0.5),)), Curve("long", ((1.0, 0.5), (2.0, 0.25)))))
+    write_report(dataclasses.replace(content([]), charts=(chart,)), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert html.count("<polyline") == 1
+    (dot,) = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', html)
+    assert f'points="{",".join(dot)} ' in html, "where the other curve begins"
+
+
 @pytest.mark.parametrize(
     ("shown", "wanted"),
     [

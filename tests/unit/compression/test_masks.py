@@ -6,7 +6,7 @@ from edgedet_compression.pruning.criteria import one_threshold
 from edgedet_compression.pruning.masks import apply_masks, holding, prunable_weights, sparsity
 from torch import nn
 
-from tests.unit.compression.prunable_networks import IMAGE, small_vgg
+from tests.unit.compression.prunable_networks import IMAGE, small_vgg, small_yolo
 
 pytestmark = pytest.mark.needs_torch
 
@@ -24,6 +24,13 @@ def test_the_first_and_the_last_layer_can_be_spared():
     assert list(prunable_weights(network, "first")) == every[1:]
     assert list(prunable_weights(network, "last")) == every[:-1]
     assert list(prunable_weights(network, "first and last")) == every[1:-1]
+
+
+def test_the_last_layers_of_a_yolo_network_are_those_of_all_its_heads():
+    network = small_yolo()
+    every, heads = list(prunable_weights(network)), ["layers.11.0.weight", "layers.18.0.weight"]
+    assert list(prunable_weights(network, "last")) == [name for name in every if name not in heads]
+    assert list(prunable_weights(network, "first and last")) == [name for name in every[1:] if name not in heads]
 
 
 def test_what_is_held_stays_zero_while_training_in_the_network_and_in_its_average():

@@ -1,8 +1,9 @@
 import pytest
 import torch
-from edgedet_compression.pruning.criteria import cubic_sparsity, equal_percentage
+from edgedet_compression.errors import SourceUnreadable
+from edgedet_compression.pruning.criteria import cubic_sparsity, equal_percentage, one_threshold
 from edgedet_compression.pruning.cycles import CyclePlan, Round, next_round, prune_in_cycles, read_rounds
-from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,35 @@ def test_a_criterion_with_a_threshold_per_layer_prunes_every_layer_alike(tmp_pat
     network = small_vgg()
     prune_in_cycles(network, PLAN, _no_training, lambda _: 1.0, tmp_path, equal_percentage)
     assert all(share == pytest.approx(0.9, abs=0.01) for share in sparsity(prunable_weights(network)).layers.values())
+
+
+def test_a_network_that_has_zeros_already_is_pruned_from_there_in_as_many_rounds(tmp_path):
+    network = small_vgg()
+    apply_masks(network, one_threshold(prunable_weights(network), 0.6))
+    plan = CyclePlan(sparsity=0.9, rounds=3, reference=0.9, tolerance=0.01, begun=_of(network))
+    rounds = prune_in_cycles(network, plan, _no_training, lambda _: 0.9, tmp_path)
+    wanted = [0.6 + 0.3 * (1 - (1 - step / 3) ** 3) for step in (1, 2, 3)]
+    assert [done.sparsity for done in rounds] == pytest.approx(wanted, abs=1e-3)
+    assert rounds[0].percentage == pytest.approx(1 - (1 - wanted[0]) / 0.4, abs=1e-2)
+    assert _of(network) == pytest.approx(0.9, abs=1e-3)
+
+
+def test_damaged_weights_between_rounds_are_named_and_the_rounds_go_by_again_without_them(tmp_path):
+    def validate(network):
+        return 1 + _of(network) if _of(network) < 0.75 else 0.0
+
+    straight, resumed = small_vgg(), small_vgg()
+    expected = prune_in_cycles(straight, PLAN, _no_training, validate, tmp_path)
+    (kept,) = tmp_path.glob("kept-*.pt")
+    kept.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(SourceUnreadable, match=rf"{kept.name} is damaged: remove it, and run again"):
+        prune_in_cycles(resumed, PLAN, _no_training, validate, tmp_path)
+    kept.unlink()
+    resumed = small_vgg()
+    assert prune_in_cycles(resumed, PLAN, _no_training, validate, tmp_path) == expected
+    assert all(
+        torch.equal(a, b) for a, b in zip(straight.state_dict().values(), resumed.state_dict().values(), strict=True)
+    )
 
 
 def test_as_many_rounds_are_done_as_are_planned():

@@ -1,5 +1,6 @@
 """Run folders and the runner: a stage is done once, and again when what it reads has changed."""
 
+import json
 import shutil
 import tomllib
 from contextlib import nullcontext
@@ -158,6 +159,16 @@ def test_a_package_that_was_taken_away_is_made_again(place: Workplace) -> None:
     assert (place.models / "toy-shapes" / "1" / "model.onnx").is_file()
 
 
+def test_an_evaluation_is_done_again_once_its_package_has_other_bytes(place: Workplace) -> None:
+    file = run_recipe(recipe(), place)["test"].path / "result.json"
+    result = json.loads(file.read_text(encoding="utf-8"))
+    result["packages"]["package"]["digest"] = "0" * 64  # as if the export had been done again since
+    file.write_text(json.dumps(result), encoding="utf-8")
+    assert [name for name, folder in folders_of(recipe(), place).items() if not folder.done] == ["test"]
+    tested = run_recipe(recipe(), place)["test"].result()["packages"]["package"]
+    assert tested["digest"] == load_package(place.models / "toy-shapes" / "1").digest
+
+
 @pytest.mark.parametrize(("old", "new"), [('name = "toy"', 'name = "other"'), ('"photos"', '"more-photos"')])
 def test_a_package_of_another_recipe_or_of_other_photos_is_not_replaced(place: Workplace, old: str, new: str) -> None:
     made = run_recipe(recipe(), place)["package"]
@@ -275,6 +286,26 @@ def test_a_network_of_a_recipe_with_other_data_is_refused(
     assert folders_of(recipe(text), place)
     with pytest.raises(BuildRefused, match=message):
         folders_of(recipe(text.replace(old, new)), place)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('packages = ["package"]', 'packages = ["FIRST/thin"]', "stage test: FIRST/thin is no stage that exports a"),
+        ('start = "thin"', 'start = "FIRST/package"', "stage package: FIRST/package is no stage that makes a network"),
+        ('teacher = "dense"', 'teacher = "FIRST/test"', "stage thin: FIRST/test is no stage that makes a network"),
+    ],
+)
+def test_a_stage_of_another_recipe_that_is_of_the_wrong_kind_is_refused_before_the_first(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    first = str(tmp_path / "first.toml")
+    Path(first).write_text(RECIPE, encoding="utf-8")
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(old, new.replace("FIRST", first))
+    with pytest.raises(BuildRefused, match=message.replace("FIRST", first)):
+        run_recipe(recipe(text), elsewhere)
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

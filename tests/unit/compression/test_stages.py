@@ -13,12 +13,19 @@ from edgedet_compression.progress import silent
 from edgedet_compression.pruning.criteria import one_threshold
 from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import AverageStage, PruneChannelsStage, QuantizeStage, TrainStage
+from edgedet_compression.recipe_stages import (
+    AverageStage,
+    PruneChannelsStage,
+    PruneWeightsStage,
+    QuantizeStage,
+    TrainStage,
+)
 from edgedet_compression.runner import Workplace, open_data
 from edgedet_compression.runs import NETWORK, StageFolder
 from edgedet_compression.stages.average import average_networks
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.stages.prune_channels import prune_channels
+from edgedet_compression.stages.prune_weights import prune_weights
 from edgedet_compression.stages.quantize import insert_quantizers
 from edgedet_compression.stages.train import train_network
 from edgedet_compression.training.schedule import Schedule
@@ -82,6 +89,33 @@ def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(con
         at_hand.folder.finish(figures)
         folder = at_hand.folder
         assert sparsity(prunable_weights(folder.network())).total == pytest.approx(wanted), stage.name
+
+
+def test_zeros_that_a_stage_left_count_in_the_rounds_of_the_next_and_those_by_chance_do_not(
+    context: MakeContext, tmp_path: Path
+):
+    torch.manual_seed(0)
+    network = VGG([16, "M", 16, "M", 32, "A"], 16, 2).eval()
+    apply_masks(network, one_threshold(prunable_weights(network), 0.6))
+    stage = PruneWeightsStage(
+        name="more", kind="prune-weights", start="before", sparsity=0.9, rounds=2, schedule=SCHEDULE, all_data=True
+    )
+    for figures, begun in (({"sparsity": 0.6}, 0.6), ({}, 0.0)):
+        before = finished(tmp_path / f"from-{begun}", figures, network)
+        found = prune_weights(stage, context(before=before))
+        assert found["begun"] == pytest.approx(begun, abs=1e-3)
+        assert found["rounds"][0]["sparsity"] == pytest.approx(begun + (0.9 - begun) * 7 / 8, abs=1e-3)
+        assert found["sparsity"] == pytest.approx(0.9, abs=1e-3)
+
+
+def test_a_network_that_is_as_sparse_as_wished_is_not_pruned(context: MakeContext, tmp_path: Path):
+    torch.manual_seed(0)
+    network = VGG([16, "A"], 16, 2).eval()
+    apply_masks(network, one_threshold(prunable_weights(network), 0.6))
+    stage = PruneWeightsStage(name="more", kind="prune-weights", start="before", sparsity=0.5, schedule=SCHEDULE)
+    before = finished(tmp_path / "before", {"sparsity": 0.6}, network)
+    with pytest.raises(BuildRefused, match=r"stage more: sparsity = 0\.5: start = before has 6\d\.\d\d% zeros"):
+        prune_weights(stage, context(before=before))
 
 
 def test_the_average_has_mean_weights_and_its_own_statistics_of_batchnorm(context: MakeContext, tmp_path: Path):

@@ -64,6 +64,20 @@ def test_a_package_of_another_size_and_of_a_network_that_is_not_evaluated_is_sho
     assert at_first_size.macs == found.macs
 
 
+def test_networks_are_timed_at_the_size_of_training_too(package: Package):
+    compared = Compared({"whole": WHOLE}, {"package": package}, {})
+    assert compared.shapes((3, 64, 64)) == [(3, 64, 64), OWN]
+    assert compared.shapes(OWN) == [OWN]
+    assert Compared({"whole": WHOLE}, {}, {}).shapes(OWN) == [OWN]
+
+
+def test_a_package_that_was_made_anew_since_it_was_measured_is_left_out(tmp_path: Path, package: Package):
+    folders = {"package": stage(tmp_path, "package", package=str(package.folder), digest=package.digest)}
+    for digest, there in ((package.digest, ["package"]), ("0" * 64, [])):
+        figures = {"networks": {}, "packages": {"package": {"digest": digest}}}
+        assert list(Compared.read(figures, folders).packages) == there
+
+
 def test_a_stage_of_the_same_name_lends_nothing_to_a_package_of_another_recipe(tmp_path: Path, package: Package):
     folders = {"thin": stage(tmp_path, "thin", WHOLE), "other/package": stage(tmp_path, "other-package", start="thin")}
     unknown = shown(package, "other/package", folders, OWN, thin=WHOLE)

@@ -62,6 +62,13 @@ def ideal_maps(targets: torch.Tensor, photos: int = 2) -> list[torch.Tensor]:
     return maps
 
 
+def test_a_box_is_learned_by_anchors_within_a_factor_of_four():
+    head = YoloHead(0, 16, ((24.0, 24.0), (6.0, 24.0)), 1)
+    raw = torch.zeros(1, 12, 4, 4, requires_grad=True)
+    YoloLoss(objectness=0)([raw], [head], torch.tensor([[0, 0, 40.0, 24.0, 30.0, 24.0]]))["loss"].backward()
+    assert raw.grad.view(2, 6, 4, 4)[:, 2].nonzero().tolist() == [[0, 1, 2]], "of the other, 30 / 6 = 5"
+
+
 @given(boxes)
 def test_ciou_of_equal_boxes_is_one(box):
     same = torch.tensor([box], dtype=torch.float64)

@@ -1,0 +1,37 @@
+"""Files that torch wrote and something damaged: named with what to do, wherever they are read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from edgedet_compression.errors import SourceUnreadable
+from edgedet_compression.networks.families import load_network, save_network
+from edgedet_compression.networks.lenet import LeNet
+from edgedet_compression.tensor_file import read_tensors
+
+pytestmark = pytest.mark.needs_torch
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "text": lambda _: b"no network at all\n",
+    "half": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_network_is_named_with_what_to_do(tmp_path: Path, damage: str):
+    file = tmp_path / "network.pt"
+    save_network(LeNet(), file)
+    load_network(file)
+    file.write_bytes(DAMAGE[damage](file.read_bytes()))
+    with pytest.raises(SourceUnreadable, match=r"network\.pt is damaged: remove it, and run again$"):
+        load_network(file)
+
+
+def test_a_file_that_is_whole_or_missing_is_not_called_damaged(tmp_path: Path):
+    torch.save({"step": 3, "weights": torch.ones(2)}, tmp_path / "checkpoint.pt")
+    assert read_tensors(tmp_path / "checkpoint.pt")["step"] == 3
+    with pytest.raises(FileNotFoundError):
+        read_tensors(tmp_path / "elsewhere.pt")
