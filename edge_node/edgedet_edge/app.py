@@ -97,24 +97,24 @@ def _views(node: EdgeNode) -> APIRouter:
     @router.get("/v1/metrics/latency", response_model=schemas.LatencyMetrics, responses=openapi.LATENCY_RESPONSES)
     async def latency(scope: Scope = "node", window_s: Window = WINDOW_S) -> Response:
         """Latency by placement."""
-        return json_response(await node.latency(scope == "cluster", window_s))
+        return json_response(await node.reports.latency(scope == "cluster", window_s))
 
     @router.get("/v1/metrics/offload", response_model=schemas.OffloadMetrics, responses=openapi.OFFLOAD_RESPONSES)
     async def offload(scope: Scope = "node", window_s: Window = WINDOW_S) -> Response:
         """How much left the edge, and what is known of the clouds."""
-        return json_response(await node.offload(scope == "cluster", window_s))
+        return json_response(await node.reports.offload(scope == "cluster", window_s))
 
     @router.get(
         "/v1/metrics/accelerator", response_model=schemas.AcceleratorMetrics, responses=openapi.ACCELERATOR_RESPONSES
     )
     async def accelerator() -> Response:
         """What simulated hardware spent since the node started, by model."""
-        return json_response(node.accelerator())
+        return json_response(node.reports.accelerator())
 
     @router.get("/v1/cluster", response_model=schemas.Cluster, responses=openapi.CLUSTER_RESPONSES)
     async def cluster() -> Response:
         """The edges and the clouds that they see."""
-        return json_response(await node.cluster())
+        return json_response(await node.reports.cluster())
 
     @router.get("/metrics", response_class=Response, responses=openapi.PROMETHEUS_RESPONSES)
     async def prometheus() -> Response:

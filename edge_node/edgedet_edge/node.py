@@ -24,11 +24,11 @@ from edgedet_edge.errors import BadQuery, DeadlineMissed, Draining, ForcedBounda
 from edgedet_edge.execution import Execution, Parcel
 from edgedet_edge.handover import Handovers
 from edgedet_edge.job import Job, Outcome, ServedModel
-from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report, seconds_covered
+from edgedet_edge.measurements import Measurements
 from edgedet_edge.placement import Decision, EdgeOnly, FixedBoundary, Policy, Reason, parse_policy
 from edgedet_edge.prober import Prober
-from edgedet_edge.registry import Registry
 from edgedet_edge.remeasuring import Remeasuring
+from edgedet_edge.reports import Reports
 from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 
@@ -70,20 +70,19 @@ class EdgeNode:
         self._settings = settings
         self.catalog = catalog
         self._policy: Policy = parse_policy(settings.placement)
-        self._address = settings.advertise
         self._open = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._scheduler = Scheduler(
             catalog.models, settings.cloud, settings.threads, forward_photos=settings.forward_photos
         )
-        self._accelerator = AcceleratorMeter(self.measurements.prometheus)
-        self._execution = Execution(self._scheduler, settings.threads, self._leave, self._accelerator)
+        accelerator = AcceleratorMeter(self.measurements.prometheus)
+        self._execution = Execution(self._scheduler, settings.threads, self._leave, accelerator)
+        self.reports = Reports(settings, catalog.models, self.measurements, self._scheduler, accelerator)
         self._remeasuring = Remeasuring()
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
         self._prober: Prober | None = None
-        self._registry = Registry(settings.redis, settings.node_id, self._report)
 
     @classmethod
     def load(cls, settings: EdgeSettings) -> "EdgeNode":
@@ -108,12 +107,12 @@ class EdgeNode:
         self._prober = Prober(self._scheduler, self._clients, self.catalog.models)
         self._execution.start()
         self._prober.start()
-        self._registry.start()
+        self.reports.registry.start()
 
     def listening_on(self, host: str, port: int) -> None:
         """The node can be reached there."""
         name = f"[{host}]" if ":" in host else host
-        self._address = self._settings.advertise or f"http://{name}:{port}"
+        self.reports.address = self._settings.advertise or f"http://{name}:{port}"
         log.info("ready", host=host, port=port, node_id=self._settings.node_id)
 
     async def drain(self) -> None:
@@ -127,7 +126,7 @@ class EdgeNode:
     async def stop(self) -> None:
         """End everything."""
         self.draining = True
-        await self._registry.stop()
+        await self.reports.registry.stop()
         # The workers first: what they would still hand over needs the clients.
         await asyncio.to_thread(self._execution.stop)
         await self._remeasuring.stop()
@@ -252,61 +251,6 @@ class EdgeNode:
                 return await asyncio.to_thread(_draw, job, answer)
         except TimeoutError:
             raise _missed(job) from None
-
-    # Views
-
-    async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
-        """`/v1/metrics/latency`."""
-        buckets = await self._buckets(cluster)
-        covered_s = seconds_covered(window_s)
-        return {
-            "window_s": window_s,
-            "covered_s": covered_s,
-            "registry": self._registry.status,
-            "placements": latency_report(buckets, covered_s),
-        }
-
-    async def offload(self, cluster: bool, window_s: int) -> dict[str, Any]:
-        """`/v1/metrics/offload`."""
-        buckets = await self._buckets(cluster)
-        covered_s = seconds_covered(window_s)
-        return {
-            "window_s": window_s,
-            "covered_s": covered_s,
-            "registry": self._registry.status,
-            **offload_report(buckets, covered_s),
-            "clouds": self._scheduler.describe_clouds(),
-        }
-
-    def accelerator(self) -> dict[str, Any]:
-        """`/v1/metrics/accelerator`."""
-        return {
-            "backend": self._settings.backend,
-            "capacity": self._settings.capacity,
-            "models": self._accelerator.report(self.catalog.models),
-        }
-
-    async def cluster(self) -> dict[str, Any]:
-        """`/v1/cluster`."""
-        others = await self._registry.others()
-        edges = [{**self._state(), "age_s": 0.0}, *(other.state for other in others)]
-        return {"registry": self._registry.status, "edges": sorted(edges, key=lambda edge: str(edge["id"]))}
-
-    async def _buckets(self, cluster: bool) -> list[Bucket]:
-        others = await self._registry.others() if cluster else []
-        return [*self.measurements.buckets(), *(bucket for other in others for bucket in other.buckets)]
-
-    def _report(self) -> dict[str, Any]:
-        return {"state": self._state(), "buckets": [bucket.to_json() for bucket in self.measurements.buckets()]}
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "id": self._settings.node_id,
-            "address": self._address,
-            **self._scheduler.describe_edge(),
-            "models": {model.reference: model.package.digest for model in self.catalog.models},
-            "clouds": self._scheduler.describe_clouds(),
-        }
 
 
 def _expire(job: Job) -> None:

@@ -1,4 +1,4 @@
-"""Admission and placement on live state: all trackers behind one lock, told by the event loop and the workers alike.
+"""Admission and placement on live state: node and clouds behind one lock, told by the event loop and the workers alike.
 
 A decision takes some tens of microseconds, so a worker takes the lock and decides by itself; asking the event loop
 would cost it two thread switches at every boundary.
@@ -12,19 +12,16 @@ from random import Random
 
 from edgedet_proto.wire import CloudLoad
 
+from edgedet_edge.clouds import Clouds
 from edgedet_edge.errors import Overloaded
 from edgedet_edge.job import Job, ServedModel
-from edgedet_edge.model_profiles import ModelProfiles, RemotePackage
 from edgedet_edge.placement import (
     AdmissionControl,
     BreakerState,
     CloudReport,
-    CloudState,
-    CloudTracker,
     Decision,
     EdgeTracker,
     Hedging,
-    ModelProfile,
     NodeState,
     Refused,
     can_still_finish,
@@ -47,18 +44,16 @@ class Scheduler:
         self._rng = Random()  # of its own: it is to keep edges from doing things at the same moment
         typical_ms = [model.profile.total_ms for model in models]
         self._edge = EdgeTracker(threads, ServiceTime(sum(typical_ms) / len(typical_ms)))
-        self._clouds = {address: CloudTracker(address) for address in clouds}
-        self._remote = {(address, m.reference): RemotePackage() for address in self._clouds for m in models}
+        self._clouds = Clouds(clouds, models, forward_photos=forward_photos)
         self._admission = AdmissionControl()
         self._hedging = Hedging()
-        self._profiles = ModelProfiles(forward_photos)
         self._admitted_s = float("-inf")
         self._probed_s: dict[str, float] = {}
 
     @property
     def has_clouds(self) -> bool:
         """Whether there is anything to decide."""
-        return bool(self._clouds)
+        return len(self._clouds) > 0
 
     # Requests
 
@@ -132,7 +127,7 @@ class Scheduler:
     def handed_over(self, call: object, address: str, model: ServedModel, boundary: int, nbytes: int) -> None:
         """A call waits for the wire."""
         with self._lock:
-            self._clouds[address].queued(call, nbytes, self._tail_ms(address, model, boundary))
+            self._clouds.queued(call, address, model, boundary, nbytes)
             self._hedging.handed_over()
 
     def sending(self, call: object, address: str, nbytes: int) -> float | None:
@@ -186,7 +181,7 @@ class Scheduler:
     ) -> None:
         """A handover brought its answer, after `actual_ms` in all."""
         with self._lock:
-            self._measured(address, model, boundary, service_ms)
+            self._clouds.measured(address, model, boundary, service_ms)
             self._hedging.answered(predicted_ms, actual_ms)
 
     def failed(self, call: object, address: str) -> None:
@@ -204,10 +199,7 @@ class Scheduler:
     def differs(self, address: str, model: ServedModel) -> bool:
         """The cloud has no such package, or another under its name; whether that is news."""
         with self._lock:
-            remote = self._remote[address, model.reference]
-            news = remote.same is not False
-            remote.same = False
-            return news
+            return self._clouds.differs(address, model)
 
     def hedge_timer_ms(self, predicted_ms: float) -> float:
         """When a handover is overdue."""
@@ -256,7 +248,7 @@ class Scheduler:
     def probe_sending(self, call: object, address: str, model: ServedModel, boundary: int, nbytes: int) -> None:
         """A probe is a call like any other."""
         with self._lock:
-            self._clouds[address].queued(call, nbytes, self._tail_ms(address, model, boundary))
+            self._clouds.queued(call, address, model, boundary, nbytes)
             self._clouds[address].sending(call, time.monotonic())
 
     def probe_ended(self, address: str) -> None:
@@ -267,17 +259,12 @@ class Scheduler:
     def to_probe(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
         """Models that the cloud has not said to be the same; of the others the one that was measured longest ago."""
         with self._lock:
-            known = [(model, self._remote[address, model.reference]) for model in models]
-        unverified = [model for model, remote in known if not remote.same]
-        verified = sorted(
-            ((model, remote) for model, remote in known if remote.same), key=lambda one: one[1].measured_s
-        )
-        return [*unverified, *(model for model, _ in verified[:1])]
+            return self._clouds.to_probe(address, models)
 
     def probed(self, address: str, model: ServedModel, boundary: int, service_ms: float) -> None:
         """A probe was answered."""
         with self._lock:
-            self._measured(address, model, boundary, service_ms)
+            self._clouds.measured(address, model, boundary, service_ms)
 
     # Views
 
@@ -285,7 +272,7 @@ class Scheduler:
         """For `/v1/metrics/offload` and the registry; null is unknown."""
         now_s = time.monotonic()
         with self._lock:
-            return [_describe(cloud, now_s) for cloud in self._clouds.values()]
+            return self._clouds.describe(now_s)
 
     def describe_edge(self) -> dict[str, object]:
         """Workers, queue and load of this node."""
@@ -301,7 +288,7 @@ class Scheduler:
         return job.policy.decide(standing, self._state(job.model, now_s), self._rng)
 
     def _standing(self, job: Job, now_s: float, *, queued: bool = False) -> Standing:
-        profile = self._profile(job.model, now_s)
+        profile = self._clouds.profile(job.model, now_s)
         if job.boundary == 0:  # what would travel is there already; the profile's size is a mean
             profile = replace(profile, wire_bytes=(float(len(job.data)), *profile.wire_bytes[1:]))
         return Standing(
@@ -314,43 +301,4 @@ class Scheduler:
         )
 
     def _state(self, model: ServedModel, now_s: float) -> NodeState:
-        edge = self._edge.state(now_s)
-        if not self._clouds:
-            return NodeState(edge)
-        return NodeState(edge, tuple(self._cloud_state(cloud, model, now_s) for cloud in self._clouds.values()))
-
-    def _cloud_state(self, cloud: CloudTracker, model: ServedModel, now_s: float) -> CloudState:
-        remote = self._remote[cloud.address, model.reference]
-        tail_ms: tuple[float, ...] = ()
-        if remote.slowness is not None:
-            tail_ms = tuple(remote.slowness * own_ms for own_ms in self._profile(model, now_s).tail_ms)
-        return cloud.state(now_s, same_package=remote.same is True, tail_ms=tail_ms)
-
-    def _measured(self, address: str, model: ServedModel, boundary: int, service_ms: float) -> None:
-        remote = self._remote[address, model.reference]
-        remote.same = True
-        remote.observe(self._own_tail_ms(model, boundary), service_ms, time.monotonic())
-
-    def _tail_ms(self, address: str, model: ServedModel, boundary: int) -> float:
-        slowness = self._remote[address, model.reference].slowness
-        return self._own_tail_ms(model, boundary) * (1.0 if slowness is None else slowness)
-
-    def _own_tail_ms(self, model: ServedModel, boundary: int) -> float:
-        return self._profile(model, time.monotonic()).tail_ms[boundary]
-
-    def _profile(self, model: ServedModel, now_s: float) -> ModelProfile:
-        bandwidths = [cloud.bandwidth.bytes_ms(now_s) for cloud in self._clouds.values()]
-        slowest = min((bandwidth for bandwidth in bandwidths if bandwidth is not None), default=None)
-        return self._profiles.of(model, slowest, now_s)
-
-
-def _describe(cloud: CloudTracker, now_s: float) -> dict[str, object]:
-    bandwidth, age_s = cloud.bandwidth.bytes_ms(now_s), cloud.bandwidth.age_s(now_s)
-    rtt_ms = cloud.round_trip.rtt_ms
-    return {
-        "address": cloud.address,
-        "rtt_ms": None if rtt_ms is None else round(rtt_ms, 3),
-        "bandwidth_mbit_s": None if bandwidth is None else round(bandwidth * 8 / 1000, 2),
-        "estimate_age_s": None if age_s is None else round(age_s, 2),
-        "breaker": str(cloud.breaker.state(now_s)),
-    }
+        return NodeState(self._edge.state(now_s), self._clouds.states(model, now_s))

@@ -178,7 +178,7 @@ def test_a_cloud_that_is_not_there_is_told_once(few_models: Path) -> None:
     async def scene() -> None:
         awaited = ["open", "half-open", "open"]  # by then the second probe has failed as well
         while awaited:
-            (cloud,) = (await node.offload(cluster=False, window_s=60))["clouds"]
+            (cloud,) = (await node.reports.offload(cluster=False, window_s=60))["clouds"]
             if cloud["breaker"] == awaited[0]:
                 awaited.pop(0)
             await asyncio.sleep(0.01)
@@ -193,5 +193,5 @@ def test_a_cloud_that_is_not_there_is_told_once(few_models: Path) -> None:
 )
 def test_the_cluster_is_told_a_url(node: EdgeNode, host: str, told: str) -> None:
     node.listening_on(host, 8080)
-    (edge,) = asyncio.run(node.cluster())["edges"]
+    (edge,) = asyncio.run(node.reports.cluster())["edges"]
     assert edge["address"] == told
