@@ -10,6 +10,10 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 
 
+_WIDE = 20.0
+"""Largest over smallest: beyond it the lower curves of a linear axis lie on its floor."""
+
+
 @dataclass(frozen=True)
 class Curve:
     """Points (x, y) by rising x."""
@@ -26,6 +30,14 @@ class Chart:
     x_label: str
     y_label: str
     curves: tuple[Curve, ...]
+    positive: bool = False
+    """Whether y is above 0 and ratios of it count, as of a loss: a wide range then has a logarithmic axis."""
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether y has a logarithmic axis."""
+        values = [y for curve in self.curves for _, y in curve.points]
+        return self.positive and min(values) > 0 and max(values) > _WIDE * min(values)
 
 
 @dataclass(frozen=True)
@@ -63,9 +75,11 @@ class Drawing:
 def draw(chart: Chart) -> Drawing:
     """Lay a chart out; its curves hold at least one point in all."""
     points = [point for curve in chart.curves for point in curve.points]
-    x_ticks, y_ticks = (round_ticks([point[axis] for point in points]) for axis in (0, 1))
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    x_ticks = round_ticks(xs)
+    y_ticks = logarithmic_ticks(ys) if chart.logarithmic else round_ticks(ys)
     across = _scale(x_ticks, LEFT, WIDTH - RIGHT)
-    down = _scale(y_ticks, HEIGHT - BOTTOM, TOP)
+    down = _scale(y_ticks, HEIGHT - BOTTOM, TOP, math.log10 if chart.logarithmic else float)
     lines = [
         Line(
             curve.name,
@@ -92,5 +106,22 @@ def round_ticks(values: list[float], most: int = 6) -> list[float]:
     return [round(number * step, 12) for number in range(first, max(last, first + 1) + 1)]
 
 
-def _scale(ticks: list[float], start: float, end: float) -> Callable[[float], float]:
-    return lambda value: start + (end - start) * (value - ticks[0]) / (ticks[-1] - ticks[0])
+def logarithmic_ticks(values: list[float], most: int = 10) -> list[float]:
+    """1, 2 and 5 of every power of ten, where these are too many the powers alone; they enclose values above 0."""
+    low, high = min(values) * (1 + 1e-9), max(values) * (1 - 1e-9)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 5), (1,)):
+        marks = [float(f"{factor}e{power}") for power in powers for factor in factors]
+        first = max(place for place, mark in enumerate(marks) if mark <= low)
+        last = min(place for place, mark in enumerate(marks) if mark >= high)
+        if last - first < most:
+            break
+    return marks[first : last + 1]
+
+
+def _scale(
+    ticks: list[float], start: float, end: float, along: Callable[[float], float] = float
+) -> Callable[[float], float]:
+    """Pixels of a value; equal steps of `along` are equally far."""
+    first, last = along(ticks[0]), along(ticks[-1])
+    return lambda value: start + (end - start) * (along(value) - first) / (last - first)

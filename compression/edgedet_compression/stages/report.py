@@ -112,7 +112,7 @@ def _charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
         ]
         curves = [curve for curve in curves if curve.points]
         if curves:
-            yield Chart(title, "epoch", field, tuple(curves))
+            yield Chart(title, "epoch", field, tuple(curves), positive=field == "loss")
 
 
 def _log(folder: StageFolder) -> list[dict[str, Any]]:

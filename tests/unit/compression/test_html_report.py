@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgedet_compression.reports.chart import Chart, Curve, draw, round_ticks
+from edgedet_compression.reports.chart import Chart, Curve, draw, logarithmic_ticks, round_ticks
 from edgedet_compression.reports.html_report import (
     Accuracy,
     LayerChannels,
@@ -150,6 +150,32 @@ def test_ticks_surround_all_values_and_are_few(values: list[float]):
 def test_a_chart_of_one_point_is_drawn():
     drawing = draw(Chart("one", "x", "y", (Curve("a", ((1.0, 0.0),)),)))
     assert re.fullmatch(r"[\d.]+,[\d.]+", drawing.lines[0].points)
+
+
+@pytest.mark.parametrize(("positive", "apart"), [(True, True), (False, False)])
+def test_losses_over_a_wide_range_are_drawn_apart(positive: bool, apart: bool):
+    curves = (Curve("penalty", ((1.0, 18.0), (2.0, 1.6))), Curve("loss", ((1.0, 0.5), (22.0, 0.08))))
+    chart = Chart("Loss", "epoch", "loss", curves, positive)
+    drawing = draw(chart)
+    heights = [float(y) for line in drawing.lines for _, y in line.places]
+    assert heights == sorted(heights), "smaller is lower, on a screen further down"
+    assert chart.logarithmic is apart
+    assert (heights[3] - heights[2] > 50) is apart
+    wanted = ["0.05", "0.1", "0.2", "0.5", "1", "2", "5", "10", "20"] if apart else ["0", "5", "10", "15", "20"]
+    assert [tick.text for tick in drawing.y_ticks] == wanted
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=5).filter(lambda values: max(values) > 20 * min(values)))
+def test_logarithmic_ticks_enclose_the_values(values: list[float]):
+    ticks = logarithmic_ticks(values)
+    assert ticks[0] <= min(values) * (1 + 1e-6)
+    assert ticks[-1] >= max(values) * (1 - 1e-6)
+    assert ticks == sorted(set(ticks))
+    assert 3 <= len(ticks) <= 14
+
+
+def test_losses_of_a_narrow_range_keep_a_linear_axis():
+    assert not Chart("Loss", "epoch", "loss", (Curve("loss", ((1.0, 2.0), (2.0, 0.2))),), positive=True).logarithmic
 
 
 def test_a_curve_of_one_point_is_a_dot(tmp_path: Path):
