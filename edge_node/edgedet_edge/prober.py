@@ -8,7 +8,6 @@ that nobody sent there.
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +72,11 @@ class Prober:
 
     async def _measure_round_trip(self, client: CloudClient) -> None:
         """Beside photos that travel there: the shorter of two, as one may meet them."""
-        with suppress(CloudFault):  # the photos' own handovers tell what is wrong
+        try:
             taken = [await client.round_trip_ms(_TIMEOUT_S) for _ in range(2)]
+        except CloudFault as fault:
+            self._scheduler.failed(fault, client.address)
+        else:
             self._scheduler.round_trip(client.address, min(taken))
 
     async def _ask(self, client: CloudClient) -> None:

@@ -289,7 +289,7 @@ class Scheduler:
 
     def _standing(self, job: Job, now_s: float, *, queued: bool = False) -> Standing:
         profile = self._clouds.profile(job.model, now_s)
-        if job.boundary == 0:  # what would travel is there already; the profile's size is a mean
+        if job.boundary == 0 and 0 in profile.allowed:  # the photo's own size is known; the profile's is a mean
             profile = replace(profile, wire_bytes=(float(len(job.data)), *profile.wire_bytes[1:]))
         return Standing(
             profile=profile,

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,11 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         check_size(photo.file, pixels, image.get("width"), image.get("height"))
         total.update(hashlib.sha256(pixels).digest())
     return CocoDataset(name or annotations.stem, listed, categories, content, total.hexdigest())
+
+
+def is_object(annotation: Mapping[str, Any]) -> bool:
+    """Whether a network has to find it: neither a crowd nor a difficult one."""
+    return not annotation.get("iscrowd") and not annotation.get("difficult")
 
 
 def _annotation(item: dict[str, Any], place: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from edgedet_evaluation.coco import CocoDataset
+from edgedet_evaluation.coco import CocoDataset, is_object
 from edgedet_evaluation.errors import DataMismatch
 
 # COCO's protocol keeps 100 boxes a photo; the low score threshold leaves the whole precision-recall curve.
@@ -98,7 +98,7 @@ def map50_by_area(
     counted = [
         item["area"]
         for item in dataset.content["annotations"]
-        if item["category_id"] in category_ids and not item.get("iscrowd") and not item.get("difficult")
+        if item["category_id"] in category_ids and is_object(item)
     ]
     scores = {}
     for place, (name, (low, high)) in enumerate(COCO_AREAS.items()):

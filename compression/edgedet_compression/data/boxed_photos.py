@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from edgedet_evaluation.coco import CocoDataset
+from edgedet_evaluation.coco import CocoDataset, is_object
 from edgedet_runtime.errors import PhotoRefused
 from edgedet_runtime.photo import Photo, decode_photo
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def load_boxed_photos(
     place = {category: label for label, category in enumerate(dataset.category_ids(labels))}
     found: dict[int, list[tuple[int, list[float]]]] = {photo.id: [] for photo in dataset.photos}
     for item in dataset.content["annotations"]:
-        if item["category_id"] in place and not item.get("iscrowd") and not item.get("difficult"):
+        if item["category_id"] in place and is_object(item):
             x, y, width, height = item["bbox"]
             found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
     photos = []

@@ -98,9 +98,14 @@ class CloudTracker:
             self.bandwidth.at_most(known.nbytes, wire_ms, now_s)
 
     def round_trip_due(self, now_s: float) -> bool:
-        """Whether an empty call should measure the round trip: it is old, and nothing of ours would delay the call."""
+        """Whether an empty call should measure the round trip: it is old, and nothing of ours would delay the call.
+
+        The first measurement is a probe's.
+        """
+        if self.round_trip.rtt_ms is None or not self.round_trip.is_old(now_s):
+            return False
         free = all(call.sent_s is not None for call in self._calls.values())
-        return free and self.breaker.state(now_s) is BreakerState.CLOSED and self.round_trip.is_old(now_s)
+        return free and self.breaker.state(now_s) is BreakerState.CLOSED
 
     def on_own_wire(self, call: object) -> bool:
         """Whether the call has not left us yet: a hedge would not help, the cloud is not to blame."""

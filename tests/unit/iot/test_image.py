@@ -13,3 +13,6 @@ def test_the_image_installs_what_the_extra_names_and_the_command_needs():
     installed = re.search(r"constraints\.txt (.*) \\\n", (ROOT / "iot_client" / "Dockerfile").read_text())
     assert installed is not None
     assert set(installed[1].split()) == wanted
+    told = re.search(r"\$ pip install (.*) && pip install --no-deps", (ROOT / "iot_client" / "README.md").read_text())
+    assert told is not None
+    assert set(told[1].split()) == wanted

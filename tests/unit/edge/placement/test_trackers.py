@@ -173,6 +173,7 @@ def test_the_round_trip_is_measured_again_while_photos_travel_and_the_wire_is_fr
     assert not tracker.probe_due(20.51, 40_000.0)
     tracker.round_trip.observe(60.0, 20.6)
     assert tracker.round_trip.rtt_ms == 60.0, "what is old counts no more"
+    assert not CloudTracker("never:1").round_trip_due(20.0), "a probe comes first"
 
 
 def test_a_report_covers_what_had_reached_the_cloud_when_it_was_written() -> None:
