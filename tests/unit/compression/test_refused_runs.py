@@ -1,0 +1,163 @@
+"""What is refused before the first stage: what a late one could not do, and networks that do not fit."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.held_out import refuse_learned_validation
+from edgedet_compression.recipe import load_recipe
+from edgedet_compression.runner import Workplace, folders_of, run_recipe
+
+from tests.unit.compression.toy_recipe import RECIPE, recipe, toy_workplace
+
+pytestmark = pytest.mark.needs_torch
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    return toy_workplace(tmp_path_factory.mktemp("work"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "batch = 8, lr = 0.01",
+            "batch = 25, lr = 0.01",
+            "stage sparse: batch = 25: .* 24 images .*: give a smaller one",
+        ),
+        (
+            'start = "thin-structure"',
+            'network = { family = "lenet" }',
+            "stage thin: network.family lenet needs gray images of 28 x 28 pixels, folders gives color ones of 32 x 32",
+        ),
+        (
+            'kind = "train"\nnetwork',
+            'kind = "train"\nall_data = true\nnetwork',
+            "stage sparse: it validates on photos that dense has learned: let it learn all of them, too",
+        ),
+    ],
+)
+def test_what_a_late_stage_would_refuse_is_told_before_the_first(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    with pytest.raises(BuildRefused, match=message):
+        run_recipe(recipe(RECIPE.replace(old, new)), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
+MEAN = """
+[[stages]]
+name = "seen"
+kind = "train"
+start = "dense"
+all_data = true
+schedule = { epochs = 1, batch = 8, lr = 0.05, precision = "fp32" }
+[[stages]]
+name = "mean"
+kind = "average"
+networks = ["dense", "seen"]
+batch = 8
+[[stages]]
+name = "sparse"
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "old", "new", "message"),
+    [
+        ("mean", "batch = 8\n", "batch = 8\n", "stage sparse: it validates on photos that seen has learned"),
+        ("dense", "batch = 8\n", "batch = 25\n", "stage mean: batch = 25: .* 24 images .*: give a smaller one"),
+    ],
+)
+def test_what_an_average_has_learned_and_shows_is_known_before_the_first_stage(
+    place: Workplace, tmp_path: Path, start: str, old: str, new: str, message: str
+) -> None:
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    text = RECIPE.replace('[[stages]]\nname = "sparse"\n', MEAN.replace(old, new))
+    wanted = text.replace('kind = "prune-weights"\nstart = "dense"', f'kind = "prune-weights"\nstart = "{start}"')
+    with pytest.raises(BuildRefused, match=message):
+        run_recipe(recipe(wanted), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("size = 32", "size = 64", "data.size is 64, but 32 where .*first.toml/dense is made"),
+        ('"folders"', '"folders"\nlabels = ["stripes", "square"]', r"data.labels is \('stripes', 'square'\), but"),
+        ('"folders"', '"folders"\nnormalization = "imagenet"', "data.normalization is 'imagenet', but 'own'"),
+    ],
+)
+def test_a_network_of_a_recipe_with_other_data_is_refused(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    (tmp_path / "first.toml").write_text(RECIPE, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(
+        'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
+    )
+    assert folders_of(recipe(text), place)
+    with pytest.raises(BuildRefused, match=message):
+        folders_of(recipe(text.replace(old, new)), place)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('packages = ["package"]', 'packages = ["FIRST/thin"]', "stage test: FIRST/thin is no stage that exports a"),
+        ('start = "thin"', 'start = "FIRST/package"', "stage package: FIRST/package is no stage that makes a network"),
+        ('teacher = "dense"', 'teacher = "FIRST/test"', "stage thin: FIRST/test is no stage that makes a network"),
+    ],
+)
+def test_a_stage_of_another_recipe_that_is_of_the_wrong_kind_is_refused_before_the_first(
+    place: Workplace, tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    first = str(tmp_path / "first.toml")
+    Path(first).write_text(RECIPE, encoding="utf-8")
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(old, new.replace("FIRST", first))
+    with pytest.raises(BuildRefused, match=message.replace("FIRST", first)):
+        run_recipe(recipe(text), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "learned"),
+    [
+        (("hold_out = 8", "hold_out = 8"), False),
+        (("hold_out = 8", "hold_out = 0"), True),
+        (("hold_out = 8", "hold_out = 8\nseed = 1"), True),
+        (('kind = "train"\nnetwork', 'kind = "train"\nall_data = true\nnetwork'), True),
+        (('folder = "photos"', 'folder = "more-photos"\nseed = 1'), False),
+    ],
+)
+def test_what_another_recipe_has_learned_is_no_validation(
+    tmp_path: Path, change: tuple[str, str], learned: bool
+) -> None:
+    first = RECIPE.split('[[stages]]\nname = "sparse"', maxsplit=1)[0].replace(*change)
+    (tmp_path / "first.toml").write_text(first, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace(
+        'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
+    )
+    second = recipe(text)
+    with pytest.raises(BuildRefused, match=r"first.toml/dense has learned") if learned else nullcontext():
+        refuse_learned_validation(second.stage("sparse"), second)
+    refuse_learned_validation(second.stage("thin"), second)  # it learns all of them itself
+
+
+def test_recipes_that_need_each_other_are_refused(place: Workplace, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.toml", tmp_path / "second.toml"
+    for file, other in ((first, second), (second, first)):
+        text = RECIPE.replace('name = "toy"', f'name = "{file.stem}"')
+        file.write_text(text.replace('start = "dense"', f'start = "{other}/thin"'), encoding="utf-8")
+    with pytest.raises(BuildRefused, match="recipes need each other: first → second → first"):
+        run_recipe(load_recipe(str(first)), place)
+
+
+def test_data_that_is_not_there_is_named(place: Workplace) -> None:
+    with pytest.raises(SourceMissing, match=r"no folder .*elsewhere"):
+        run_recipe(recipe(RECIPE.replace('folder = "photos"', 'folder = "elsewhere"')), place)
+    with pytest.raises(BuildRefused, match="has no stage 'last'"):
+        run_recipe(recipe(), place, until="last")
