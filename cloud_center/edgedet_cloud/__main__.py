@@ -1,21 +1,11 @@
 """``edgedet-cloud`` and ``python -m edgedet_cloud``: the command, or what to install for it."""
 
-import os
-import signal
-import sys
+from edgedet_runtime.command_start import load_command
 
 
 def main() -> None:
-    """Entry point."""
-    # Libraries and packages take seconds to load; Ctrl-C ends the command then as well, without a traceback.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    try:
-        from edgedet_cloud.cli import main as run  # noqa: PLC0415  (its libraries may be missing)
-    except ModuleNotFoundError as missing:
-        if str(missing.name).startswith("edgedet_"):
-            raise
-        sys.exit(f"edgedet-cloud needs {missing.name}: in a clone of EdgeDet, pip install '.[cloud]'")
-    run()
+    """Entry point; Ctrl-C ends it at once until the server takes over, as packages take seconds to load, too."""
+    load_command("edgedet-cloud", "edgedet_cloud.cli", "cloud").app()
 
 
 if __name__ == "__main__":

@@ -4,27 +4,24 @@ import asyncio
 import os
 import signal
 import socket
-import sys
-import tomllib
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated
 
 import grpc
 import structlog
 import typer
 from edgedet_runtime.cloud_address import checked_address
 from edgedet_runtime.errors import PackageRefused
-from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
+from edgedet_runtime.server_log import configure_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from pydantic import ValidationError
 
 from edgedet_cloud.dataplane import CloudCenter
 from edgedet_cloud.served_model import load_models
-from edgedet_cloud.server import AddressTaken
+from edgedet_cloud.server import AddressTaken, address_of
 from edgedet_cloud.server import serve as serve_center
-from edgedet_cloud.settings import CloudSettings, load_settings
+from edgedet_cloud.settings import CloudSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="An EdgeDet cloud center.")
 log = structlog.get_logger()
@@ -58,19 +55,20 @@ def serve(
         "models": models,
         "log_level": log_level,
     }
-    settings = _settings(config, flags)
-    _configure_log(settings.log_level)
+    try:
+        settings = CloudSettings.load(config, flags)
+        configure_log(settings.log_level)
+        _refuse_taken(settings)  # packages take seconds to load
+        served = load_models(settings.models)
+    except (PackageRefused, ValueError) as error:
+        raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.model_dump(mode="json"))
     keep_freed_memory()
-    try:
-        served = load_models(settings.models)
-    except PackageRefused as error:
-        raise typer.BadParameter(str(error)) from error
     center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:
         asyncio.run(_serve(center, settings))
     except AddressTaken as error:
-        raise typer.BadParameter(f"{error}: {_why_not(settings)}") from error
+        raise typer.BadParameter(f"{error}: it was taken a moment ago") from error
 
 
 @app.command()
@@ -98,31 +96,15 @@ def health(
     raise typer.Exit(0 if status == health_pb2.HealthCheckResponse.SERVING else 1)
 
 
-def main() -> None:
-    """Entry point."""
-    app()
-
-
-def _why_not(settings: CloudSettings) -> str:
-    """What the system says to the address; gRPC keeps it to itself."""
+def _refuse_taken(settings: CloudSettings) -> None:
+    """Try the address before gRPC does, which keeps to itself what the system says to it."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except (OSError, UnicodeError) as error:
-        return str(error.args[-1]).partition(" (while")[0]
-    return "it was taken a moment ago"
-
-
-def _settings(config: Path | None, flags: dict[str, object]) -> CloudSettings:
-    try:
-        return load_settings(config, flags)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        reason = str(error.args[-1]).partition(" (while")[0]  # Python adds the address, which is told already
+        where = address_of(settings.host, settings.port)
+        raise typer.BadParameter(f"cannot listen on {where}: {reason}") from error
 
 
 async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
@@ -137,16 +119,3 @@ async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     loop.add_signal_handler(signal.SIGINT, interrupted)
     await serve_center(center, settings.host, settings.port, version("edgedet"), stop, settings.drain_s)
-
-
-def _configure_log(level: str) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogOutput(sys.stdout))),
-    )

@@ -1,21 +1,11 @@
 """``edgedet-edge`` and ``python -m edgedet_edge``: the command, or what to install for it."""
 
-import os
-import signal
-import sys
+from edgedet_runtime.command_start import load_command
 
 
 def main() -> None:
-    """Entry point."""
-    # Libraries and packages take seconds to load; Ctrl-C ends the command then as well, without a traceback.
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    try:
-        from edgedet_edge.cli import main as run  # noqa: PLC0415  (its libraries may be missing)
-    except ModuleNotFoundError as missing:
-        if str(missing.name).startswith("edgedet_"):
-            raise
-        sys.exit(f"edgedet-edge needs {missing.name}: in a clone of EdgeDet, pip install '.[edge]'")
-    run()
+    """Entry point; Ctrl-C ends it at once until the server takes over, as packages take seconds to load, too."""
+    load_command("edgedet-edge", "edgedet_edge.cli", "edge").app()
 
 
 if __name__ == "__main__":

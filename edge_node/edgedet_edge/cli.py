@@ -1,27 +1,23 @@
 """``edgedet-edge``: starts a node."""
 
 import asyncio
-import logging
 import socket
-import sys
-import tomllib
 from pathlib import Path
-from typing import Annotated, TextIO, cast
+from typing import Annotated
 
 import structlog
 import typer
 import uvicorn
 import uvloop
 from edgedet_runtime.errors import RuntimeFault
-from edgedet_runtime.log_output import LogOutput
 from edgedet_runtime.malloc import keep_freed_memory
-from pydantic import ValidationError
+from edgedet_runtime.server_log import configure_log
 
 from edgedet_edge.app import create_server_app
 from edgedet_edge.connection_limits import ConnectionLimits, limited_protocol
 from edgedet_edge.draining_server import DrainingServer
 from edgedet_edge.node import EdgeNode
-from edgedet_edge.settings import EdgeSettings, load_settings
+from edgedet_edge.settings import EdgeSettings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="An EdgeDet edge node.")
 log = structlog.get_logger()
@@ -79,38 +75,33 @@ def serve(
     """
     flags = {name: value for name, value in locals().items() if name != "config"}
     try:
-        settings = load_settings(config, flags)
-        _configure_log(settings.log_level)
+        settings = EdgeSettings.load(config, flags)
+        configure_log(settings.log_level)
+        address = _bind(settings)  # packages take seconds to load
         node = EdgeNode.load(settings)
-    except ValidationError as error:
-        raise typer.BadParameter(_first_fault(error)) from error
-    except tomllib.TOMLDecodeError as error:
-        raise typer.BadParameter(f"config: {config} is not TOML: {error}") from error
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     log.info("settings", **settings.masked())
     keep_freed_memory()
-    listener = _listen(settings)
     # The loop is ours, not uvicorn's to choose: cloud calls and heartbeats run in it as well.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(node, settings, listener))
+        runner.run(_serve(node, settings, address))
 
 
-def main() -> None:
-    """Entry point."""
-    app()
-
-
-def _listen(settings: EdgeSettings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _bind(settings: EdgeSettings) -> socket.socket:
+    """The node's address, taken; it listens when the node can answer."""
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        taken = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind((settings.host, settings.port))
     except (OSError, UnicodeError) as error:
-        reason = str(error.args[-1]).partition(" (while")[0]  # Python adds the address, which is told already
-        raise typer.BadParameter(f"cannot listen on host {settings.host!r}, port {settings.port}: {reason}") from error
+        raise typer.BadParameter(
+            f"cannot listen on host {settings.host!r}, port {settings.port}: {error.args[-1]}"
+        ) from error
+    return taken
 
 
-async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket) -> None:
+async def _serve(node: EdgeNode, settings: EdgeSettings, address: socket.socket) -> None:
     limits = ConnectionLimits(
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,
@@ -129,38 +120,5 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket
         proxy_headers=False,
     )
     server = DrainingServer(config, node.drain)
-    port = listener.getsockname()[1]
-    node.listening_on(settings.host, port)
-    await server.serve(sockets=[listener])
-
-
-def _configure_log(level: str) -> None:
-    """One JSON object a line, also for what libraries say."""
-    processors: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-        structlog.processors.format_exc_info,
-    ]
-    structlog.configure(
-        processors=[*processors, structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, LogOutput(sys.stdout))),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        cache_logger_on_first_use=True,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=processors,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING)
-
-
-def _first_fault(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg'].removeprefix('Value error, ').removeprefix(f'{where}: ')}"
+    node.listening_on(settings.host, address.getsockname()[1])
+    await server.serve(sockets=[address])

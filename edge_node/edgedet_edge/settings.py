@@ -7,15 +7,9 @@ from typing import Annotated, Literal
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit
 
 from edgedet_runtime.cloud_address import checked_address
-from edgedet_runtime.setting_names import refuse_unknown_names
+from edgedet_runtime.layered_settings import LayeredSettings
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
 
 from edgedet_edge.placement import parse_policy
@@ -43,16 +37,14 @@ def _policy(value: str) -> str:
     return value
 
 
-PREFIX = "EDGEDET_EDGE_"
-"""Of environment variables."""
 Address = Annotated[str, AfterValidator(checked_address)]
 Addresses = Annotated[tuple[Address, ...], NoDecode, BeforeValidator(_split)]
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(LayeredSettings):
     """Everything that `edgedet-edge serve` can be told."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(env_prefix="EDGEDET_EDGE_")
 
     host: str = "127.0.0.1"
     """Address to listen on."""
@@ -140,18 +132,6 @@ class EdgeSettings(BaseSettings):
             )
         return capacity
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (no .env files: one file format is enough)
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  (the same)
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Flags, environment, then the TOML file that `load_settings` was given."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
     def backend_options(self) -> dict[str, object]:
         """What the backend is told; nothing that was not given, since backends refuse options that they do not have."""
         given = {"preset": self.nvm_preset or None, "chip": self.chip}
@@ -160,21 +140,6 @@ class EdgeSettings(BaseSettings):
     def masked(self) -> dict[str, object]:
         """For the log: a password in the registry's URL is not shown."""
         return {**self.model_dump(mode="json"), "redis": _masked_url(self.redis)}
-
-
-def load_settings(config: Path | None, flags: dict[str, object]) -> EdgeSettings:
-    """Settings out of all sources; `flags` that are None were not given.
-
-    Raises:
-        UnknownSetting: naming where it stands and what there is.
-        ValidationError: a value that does not fit.
-        TOMLDecodeError: the file is not TOML.
-    """
-    refuse_unknown_names(EdgeSettings.model_fields, PREFIX, config)
-    given = {name: value for name, value in flags.items() if value is not None}
-    configured = type("Configured", (EdgeSettings,), {"model_config": SettingsConfigDict(toml_file=config)})
-    settings: EdgeSettings = configured(**given)
-    return settings
 
 
 def _masked_url(url: str) -> str:

@@ -42,7 +42,7 @@ def python(program: str) -> subprocess.CompletedProcess[str]:
 def test_a_missing_library_is_answered_with_the_extra_to_install():
     done = python(BLOCKED)
     assert done.returncode == 1
-    assert "needs pycocotools.coco: pip install '.[compression]' in a clone" in done.stderr
+    assert "needs pycocotools.coco: in a clone of EdgeDet, pip install '.[compression]'" in done.stderr
     assert "Traceback" not in done.stderr
 
 

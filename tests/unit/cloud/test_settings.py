@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from edgedet_cloud.cli import app
 from edgedet_cloud.server import address_of
-from edgedet_cloud.settings import load_settings
-from edgedet_runtime.setting_names import UnknownSetting
+from edgedet_cloud.settings import CloudSettings
+from edgedet_runtime.layered_settings import UnknownSetting
 from typer.testing import CliRunner
 
 
@@ -17,7 +17,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
     config.write_text('port = 1\nthreads = 2\nhost = "10.0.0.1"\n')
     monkeypatch.setenv("EDGEDET_CLOUD_PORT", "3")
     monkeypatch.setenv("EDGEDET_CLOUD_THREADS", "4")
-    settings = load_settings(config, {"port": 5, "threads": None})
+    settings = CloudSettings.load(config, {"port": 5, "threads": None})
     assert (settings.port, settings.threads, settings.host) == (5, 4, "10.0.0.1")
     assert settings.models == Path("models")
 
@@ -25,7 +25,7 @@ def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path: Pa
 def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("EDGEDET_CLOUD_THREAD", "4")
     with pytest.raises(UnknownSetting, match="EDGEDET_CLOUD_THREAD: no setting is called 'thread'; did you mean"):
-        load_settings(None, {})
+        CloudSettings.load(None, {})
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from edgedet_runtime.log_output import LogOutput
+from edgedet_runtime.server_log import LogOutput
 
 
 def test_lines_come_out_while_they_can(tmp_path: Path):
