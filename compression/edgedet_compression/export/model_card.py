@@ -18,6 +18,8 @@ _LIMITS = (
 def model_card(manifest: Manifest, model_bytes: int) -> str:
     """Markdown: what it is for, numbers, limits, data, license."""
     source = manifest.input
+    million_macs = manifest.macs / 1e6
+    compute = f"{million_macs:,.0f}" if million_macs >= 10 else f"{million_macs:.2g}"
     lines = [
         f"# {manifest.name}, version {manifest.version}",
         "",
@@ -27,7 +29,7 @@ def model_card(manifest: Manifest, model_bytes: int) -> str:
         "|---|---|",
         f"| task | {manifest.task}, {len(manifest.labels)} labels |",
         f"| input | {source.width} × {source.height} pixels, {source.resize}, filter {source.filter} |",
-        f"| compute | {manifest.macs / 1e6:,.0f} million multiply-accumulates per photo |",
+        f"| compute | {compute} million multiply-accumulates per photo |",
         f"| size | model.onnx {model_bytes / 1e6:.2f} MB, {_STORED[manifest.weight_bits]} |",
         f"| segments | {manifest.segment_count} |",
         f"| license | {manifest.license} |",

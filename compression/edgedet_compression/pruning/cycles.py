@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.pruning.criteria import Criterion, cubic_sparsity, one_threshold
 from edgedet_compression.pruning.masks import Masks, Spared, apply_masks, prunable_weights
 from edgedet_compression.tensor_file import read_tensors
@@ -88,7 +89,7 @@ def prune_in_cycles(
     from there, and the round that was cut off starts again with the same masks.
 
     Raises:
-        SourceUnreadable: the kept weights are damaged.
+        SourceUnreadable: the kept weights, or the rounds, are damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
     rounds = read_rounds(folder)
@@ -117,9 +118,18 @@ def prune_in_cycles(
 
 
 def read_rounds(folder: Path) -> list[Round]:
-    """The rounds that a folder tells of."""
+    """The rounds that a folder tells of.
+
+    Raises:
+        SourceUnreadable: they are no JSON, as a power failure may leave them.
+    """
     file = folder / ROUNDS
-    return [Round(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))] if file.is_file() else []
+    if not file.is_file():
+        return []
+    try:
+        return [Round(**entry) for entry in json.loads(file.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise SourceUnreadable(f"{file} is damaged: remove it, and run again") from error
 
 
 def _planned_percentage(plan: CyclePlan, reached: float) -> float:

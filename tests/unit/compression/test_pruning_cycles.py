@@ -2,7 +2,7 @@ import pytest
 import torch
 from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.pruning.criteria import cubic_sparsity, equal_percentage, one_threshold
-from edgedet_compression.pruning.cycles import CyclePlan, Round, next_round, prune_in_cycles, read_rounds
+from edgedet_compression.pruning.cycles import ROUNDS, CyclePlan, Round, next_round, prune_in_cycles, read_rounds
 from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -121,6 +121,13 @@ def test_damaged_weights_between_rounds_are_named_and_the_rounds_go_by_again_wit
     assert all(
         torch.equal(a, b) for a, b in zip(straight.state_dict().values(), resumed.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("content", ["", "[{", '[{"sparsity": 0.5}]', "7"])
+def test_rounds_that_are_damaged_are_named(tmp_path, content):
+    (tmp_path / ROUNDS).write_text(content)
+    with pytest.raises(SourceUnreadable, match=rf"{ROUNDS} is damaged: remove it, and run again"):
+        read_rounds(tmp_path)
 
 
 def test_as_many_rounds_are_done_as_are_planned():

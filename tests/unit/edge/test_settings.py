@@ -93,6 +93,14 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
         EdgeSettings.load(path, {})
 
 
+@pytest.mark.parametrize("content", [b"port =", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "edge.toml"
+    path.write_bytes(content)
+    with pytest.raises(SettingRefused, match=r"config: .*edge\.toml is not TOML: "):
+        EdgeSettings.load(path, {})
+
+
 @pytest.mark.parametrize("variable", ["EDGEDET_EDGE_DEADLINE", "edgedet_edge_deadline"])
 def test_a_misspelled_name_in_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "300")
