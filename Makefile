@@ -40,6 +40,7 @@ check: $(VENV)/.full ## lint, format, types, import rules, generated files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy demo benchmarks docs
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
 

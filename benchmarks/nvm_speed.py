@@ -87,7 +87,8 @@ def vgg16() -> Iterator[Subject]:
     graph, rng = GraphBuilder("vgg16", (1, 3, 32, 32)), np.random.default_rng(0)
 
     def weight(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+        deviation = float(np.sqrt(2 / np.prod(shape[1:])))
+        return (rng.standard_normal(shape) * deviation).astype(np.float32)
 
     tensor, channels = "image", 3
     for place, width in enumerate(_CONVOLUTIONS):

@@ -51,7 +51,8 @@ def _detector_rows() -> list[str]:
 
 def _corners() -> list[str]:
     by_place = {(row["corner"], float(row["temperature_c"])): row for row in _rows(_CORNERS)}
-    corners, temperatures = (list(dict.fromkeys(place[axis] for place in by_place)) for axis in (0, 1))
+    corners = dict.fromkeys(corner for corner, _ in by_place)
+    temperatures = dict.fromkeys(temperature for _, temperature in by_place)
     head = " | ".join(f"{_signed(temperature)} °C" for temperature in temperatures)
     rows = [f"| LeNet in 4 bits on 3 chips, mean (worst) | {head} |", f"|---|{'---|' * len(temperatures)}"]
     for corner in corners:
