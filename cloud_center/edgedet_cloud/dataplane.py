@@ -9,7 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
-from edgedet_proto.wire import CloudLoad, InferCall, InferReply, WireError, WireTensor
+from edgedet_proto.cloud_load import CloudLoad
+from edgedet_proto.wire import InferCall, InferReply, WireError, WireTensor
 from edgedet_runtime.backend import RunContext
 from edgedet_runtime.errors import PhotoRefused
 from edgedet_runtime.workers import WorkerPool

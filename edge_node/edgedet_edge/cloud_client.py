@@ -7,8 +7,9 @@ from typing import Any
 import grpc
 from edgedet_proto import inference_pb2 as pb
 from edgedet_proto import inference_pb2_grpc as pb_grpc
+from edgedet_proto.cloud_load import CloudLoad
 from edgedet_proto.infer_call import InferCaller
-from edgedet_proto.wire import CloudLoad, InferReply, WireError, parse_response
+from edgedet_proto.wire import InferReply, WireError, parse_response
 
 from edgedet_edge.errors import CloudFailed, CloudLate, CloudRefused, PackageDiffers
 

@@ -19,7 +19,7 @@ EdgeFault
 
 from http import HTTPStatus
 
-from edgedet_proto.wire import CloudLoad
+from edgedet_proto.cloud_load import CloudLoad
 
 
 class EdgeFault(Exception):

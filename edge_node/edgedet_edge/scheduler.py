@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
 
-from edgedet_proto.wire import CloudLoad
+from edgedet_proto.cloud_load import CloudLoad
 
 from edgedet_edge.clouds import Clouds
 from edgedet_edge.errors import Overloaded

@@ -7,14 +7,15 @@ the load as of the reply; errors carry the load in their trailing metadata.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from edgedet_proto.cloud_load import CloudLoad, measure
 from edgedet_proto.inference_pb2 import InferParameter, ModelInferRequest, ModelInferResponse
 
 Codec = Literal["raw", "zstd"]
@@ -22,7 +23,6 @@ PHOTO_TENSOR = "photo"
 RECEIVED_KEY = "edgedet-received"
 """Initial metadata, sent when the request has arrived whole: the sender learns when its upload ended."""
 RETRY_KEY = "edgedet-retry-after-ms"
-_LOAD_KEY = "edgedet-load-"
 _DATATYPES = {"uint8": "UINT8", "float32": "FP32"}
 _DTYPES = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype(np.float32)}
 _ZSTD_LEVEL = 1
@@ -60,39 +60,6 @@ class WireTensor:
     datatype: str
     shape: tuple[int, ...]
     data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class CloudLoad:
-    """A cloud's load as of a reply."""
-
-    backlog_ms: float
-    """Work waiting and running, summed over the workers."""
-    workers: int
-    utilization: float
-    mean_service_ms: float
-
-    def to_metadata(self) -> tuple[tuple[str, str], ...]:
-        """As trailing metadata."""
-        return tuple(
-            (_LOAD_KEY + field.name.replace("_", "-"), str(getattr(self, field.name))) for field in fields(self)
-        )
-
-    @classmethod
-    def from_metadata(cls, metadata: Iterable[tuple[str, str | bytes]] | None) -> Self | None:
-        """Out of trailing metadata; None when there is none of it."""
-        found = {key: value for key, value in metadata or () if key.startswith(_LOAD_KEY)}
-        values = {field.name: found.get(_load_key(field.name)) for field in fields(cls)}
-        return cls._of(values) if all(value is not None for value in values.values()) else None
-
-    @classmethod
-    def _of(cls, values: Mapping[str, Any]) -> Self:
-        return cls(
-            _measure(values["backlog_ms"]),
-            int(_measure(values["workers"])),
-            _measure(values["utilization"]),
-            _measure(values["mean_service_ms"]),
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,25 +184,13 @@ def parse_response(response: ModelInferResponse) -> InferReply:
     }
     values = {name: _value(parameter) for name, parameter in response.parameters.items()}
     try:
-        load = CloudLoad._of(values) if "backlog_ms" in values else None
-        queue_ms, service_ms = (_measure(values[n]) if n in values else None for n in ("queue_ms", "service_ms"))
+        load = CloudLoad.of(values) if "backlog_ms" in values else None
+        queue_ms, service_ms = (measure(values[n]) if n in values else None for n in ("queue_ms", "service_ms"))
     except (KeyError, TypeError, ValueError) as error:
         raise WireError(f"parameters: {error}") from error
     return InferReply(
         tensors, queue_ms, service_ms, str(values.get("digest", "")), load, str(values.get("backend", ""))
     )
-
-
-def _measure(value: Any) -> float:
-    """What averages follow: a single NaN would stay in them."""
-    measure = float(value)
-    if not 0 <= measure < math.inf:
-        raise ValueError(f"{value!r} is not a finite number from 0 on")
-    return measure
-
-
-def _load_key(name: str) -> str:
-    return _LOAD_KEY + name.replace("_", "-")
 
 
 def _request(call: InferCall) -> ModelInferRequest:

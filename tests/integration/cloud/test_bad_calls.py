@@ -9,9 +9,10 @@ import grpc
 import numpy as np
 import pytest
 import zstandard
+from edgedet_proto.cloud_load import CloudLoad
 from edgedet_proto.inference_pb2 import ModelInferRequest
 from edgedet_proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from edgedet_proto.wire import CloudLoad, build_photo_request, build_request
+from edgedet_proto.wire import build_photo_request, build_request
 
 from demo.processes import Running
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from edgedet_proto.cloud_load import CloudLoad
 from edgedet_proto.infer_call import InferCaller
 from edgedet_proto.inference_pb2 import ModelInferRequest
 from edgedet_proto.inference_pb2_grpc import GRPCInferenceServiceStub
-from edgedet_proto.wire import RETRY_KEY, CloudLoad, build_photo_request
+from edgedet_proto.wire import RETRY_KEY, build_photo_request
 
 from demo.processes import Running, free_port, start_cloud, stopping
 from tests.integration.edge.asking import wait_for
