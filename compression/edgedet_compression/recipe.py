@@ -212,8 +212,10 @@ def _reference_faults(stage: Stage, made: Mapping[str, str]) -> Iterator[str]:
 
 def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
     """What only detectors have, or only classifiers."""
-    if detects and isinstance(stage, QuantizeStage | GivenStage):
-        yield f"{stage.kind} is of classifiers, and these photos have boxes"
+    if detects and isinstance(stage, QuantizeStage):
+        yield "quantize is of classifiers, and these photos have boxes"
+    elif detects and isinstance(stage, GivenStage) and stage.family != "sparse":
+        yield f"{stage.family} is of classifiers, and these photos have boxes"
     elif not detects and isinstance(stage, RemoveBranchStage | BranchReportStage):
         yield f"{stage.kind} is of detectors, and these photos have no boxes"
     elif not detects and isinstance(stage, ExportStage) and stage.size is not None:

@@ -99,13 +99,14 @@ class AverageStage(_Stage):
 
 
 class GivenStage(_Stage):
-    """A classifier that others trained, out of the data folder's weights."""
+    """A network that is there already: a classifier that others trained, or what `prune-weights` of a run wrote."""
 
     kind: Literal["given"]
-    family: Literal["cifar-resnet", "lenet"]
-    """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), or a state dict of our LeNet's names."""
-    weights: Annotated[str, Field(pattern=r"^[^/]+/[^/]+$")]
-    """FOLDER/FILE below EDGEDET_DATA/weights."""
+    family: Literal["cifar-resnet", "lenet", "sparse"]
+    """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), a state dict of our LeNet's names, or a
+    `network.sparse` of any network."""
+    weights: Annotated[str, Field(pattern=r"^([^/]+/[^/]+|/.+)$")]
+    """FOLDER/FILE below EDGEDET_DATA/weights, or an absolute path."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the file: another content is refused."""
 

@@ -1,19 +1,28 @@
-"""The stage `given`: a network that others trained, where a recipe begins with it."""
+"""The stage `given`: a network that is there already, where a recipe begins with it."""
 
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
 from edgedet_compression.networks.lenet import load_lenet
 from edgedet_compression.networks.resnet import load_akamaster
+from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.pruning.sparse_size import read_sparse
 from edgedet_compression.recipe_stages import GivenStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.sources import checked, data_folder, find_weights
 from edgedet_compression.stages.context import Context, Figures
 
-_LOADERS: dict[str, Callable[[Path], nn.Module]] = {"cifar-resnet": load_akamaster, "lenet": load_lenet}
+_LOADERS: dict[str, Callable[[Path], nn.Module]] = {
+    "cifar-resnet": load_akamaster,
+    "lenet": load_lenet,
+    "sparse": read_sparse,
+}
 
 
 def take_given(stage: GivenStage, context: Context) -> Figures:
@@ -22,9 +31,46 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
     Raises:
         SourceMissing: no such file, or no data folder.
         ChecksumMismatch: its content is another one.
+        BuildRefused: the network does something else than the recipe's photos ask for.
     """
-    folder, _, name = stage.weights.partition("/")
-    file = checked(find_weights(data_folder(context.data_folder), folder, name), stage.sha256)
+    file = checked(_file(stage.weights, context), stage.sha256)
     network = _LOADERS[stage.family](file)
+    try:
+        _check(network, context)
+    except BuildRefused as error:
+        raise BuildRefused(f"stage {stage.name}: {file} {error}") from error
     save_network(network, context.folder.path / NETWORK)
-    return {"parameters": parameter_count(network), "bytes": state_bytes(network), "weights": stage.weights}
+    figures = {"parameters": parameter_count(network), "bytes": state_bytes(network), "weights": stage.weights}
+    if stage.family == "sparse":  # stages after it keep the zeros
+        figures |= {"sparsity": sparsity(prunable_weights(network)).total, "bytes_sparse": file.stat().st_size}
+    return figures
+
+
+def _file(weights: str, context: Context) -> Path:
+    if weights.startswith("/"):
+        file = Path(weights)
+        if not file.is_file():
+            raise SourceMissing(f"weights: no file {file}")
+        return file
+    folder, _, name = weights.partition("/")
+    return find_weights(data_folder(context.data_folder), folder, name)
+
+
+def _check(network: nn.Module, context: Context) -> None:
+    """Find out whether the network fits the recipe's photos."""
+    detects, shape, labels = context.recipe.detects, context.data.image_shape, len(context.data.labels)
+    if isinstance(network, DarknetModule) != detects:
+        found, wanted = ("classifier", "detector") if detects else ("detector", "classifier")
+        raise BuildRefused(f"holds a {found}, and the photos of {context.recipe.data.folder} ask for a {wanted}")
+    try:
+        classes = network.heads[0].classes if isinstance(network, DarknetModule) else _answers(network, shape)
+    except RuntimeError as error:
+        raise BuildRefused(f"holds a network that takes no photos of {shape} (channels, rows, columns)") from error
+    if classes != labels:
+        raise BuildRefused(f"holds a network of {classes} classes; {context.recipe.data.folder} has {labels} labels")
+
+
+def _answers(network: nn.Module, shape: tuple[int, int, int]) -> int:
+    with torch.no_grad():
+        logits: Tensor = network(torch.zeros(1, *shape))
+    return logits.shape[1]

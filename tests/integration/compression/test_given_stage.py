@@ -8,8 +8,12 @@ import numpy as np
 import pytest
 import torch
 from edgedet_compression.data.labeled_images import IMAGENET_NORMALIZATION
-from edgedet_compression.errors import ChecksumMismatch, SourceMissing
+from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
+from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20
+from edgedet_compression.networks.yolov3 import YOLOv3Tiny
+from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.recipe import load_recipe
 from edgedet_compression.runner import Workplace, open_data, run_recipe
 from edgedet_runtime.package import file_sha256
@@ -65,4 +69,46 @@ def test_a_file_that_is_another_or_missing_is_named(begun: Workplace, tmp_path: 
         run_recipe(load_recipe(str(file)), begun)
     file.write_text(text.replace("others/", "nobody/"), encoding="utf-8")
     with pytest.raises(SourceMissing, match=r"resnet\.th is not at"):
+        run_recipe(load_recipe(str(file)), begun)
+
+
+def _sparse_recipe(folder: Path, network: torch.nn.Module) -> Path:
+    """The recipe, with a sparse file at an absolute path in the place of the weights."""
+    weights = folder / "network.sparse"
+    write_sparse(network, weights)
+    text = RECIPE.replace("cifar-resnet", "sparse").replace("others/resnet.th", str(weights))
+    file = folder / "begun.toml"
+    file.write_text(text.replace("SHA256", file_sha256(weights)), encoding="utf-8")
+    return file
+
+
+def test_a_sparse_network_of_another_run_keeps_its_zeros(begun: Workplace, tmp_path: Path) -> None:
+    network = resnet20(2)
+    with torch.no_grad():
+        network.get_parameter("conv1.weight")[3:] = 0
+    recipe = load_recipe(str(_sparse_recipe(tmp_path, network)))
+    folder = run_recipe(recipe, begun)["float"]
+    found = folder.network().state_dict()
+    assert all(torch.equal(found[name], value) for name, value in network.state_dict().items())
+    assert folder.result()["sparsity"] == sparsity(prunable_weights(network)).total > 0
+    assert folder.result()["bytes_sparse"] == (tmp_path / "network.sparse").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (lambda: resnet20(3), "holds a network of 3 classes; photos has 2 labels"),
+        (lambda: YOLOv3Tiny(2), "holds a detector, and the photos of photos ask for a classifier"),
+        (lambda: LeNet(classes=2), r"holds a network that takes no photos of \(3, 32, 32\)"),
+    ],
+)
+def test_a_network_that_does_not_fit_the_photos_is_refused(begun: Workplace, tmp_path: Path, network, reason) -> None:
+    with pytest.raises(BuildRefused, match=rf"stage float: .*network\.sparse {reason}"):
+        run_recipe(load_recipe(str(_sparse_recipe(tmp_path, network()))), begun)
+
+
+def test_a_sparse_file_that_is_not_there_is_named(begun: Workplace, tmp_path: Path) -> None:
+    file = _sparse_recipe(tmp_path, resnet20(2))
+    (tmp_path / "network.sparse").unlink()
+    with pytest.raises(SourceMissing, match=r"weights: no file .*network\.sparse"):
         run_recipe(load_recipe(str(file)), begun)
