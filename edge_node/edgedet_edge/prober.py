@@ -16,7 +16,7 @@ from edgedet_proto.wire import InferCall, build_request
 from edgedet_runtime.profile import made_up_tensors
 
 from edgedet_edge.cloud_client import CloudClient
-from edgedet_edge.errors import CloudFault, CloudRefused, PackageDiffers
+from edgedet_edge.errors import CloudFailed, CloudRefused, PackageDiffers
 from edgedet_edge.handover import tell_differing
 from edgedet_edge.job import ServedModel
 from edgedet_edge.scheduler import Scheduler
@@ -74,7 +74,7 @@ class Prober:
         """Beside photos that travel there: the shorter of two, as one may meet them."""
         try:
             taken = [await client.round_trip_ms(_TIMEOUT_S) for _ in range(2)]
-        except CloudFault as fault:
+        except CloudFailed as fault:
             self._scheduler.failed(fault, client.address)
         else:
             self._scheduler.round_trip(client.address, min(taken))
@@ -90,9 +90,7 @@ class Prober:
             for model in self._scheduler.to_probe(address, probed):
                 await self._send(client, self._probes[model.reference])
             self._heard(address)
-        except CloudRefused as refusal:  # alive, though nothing was measured
-            self._scheduler.replied(refusal, address, refusal.load)
-        except CloudFault as fault:
+        except CloudFailed as fault:
             self._not_heard(address, fault)
             self._scheduler.failed(fault, address)
         except Exception as error:
@@ -106,7 +104,7 @@ class Prober:
             log.info("cloud answers", cloud=address)
         self._silent[address] = False
 
-    def _not_heard(self, address: str, fault: CloudFault) -> None:
+    def _not_heard(self, address: str, fault: CloudFailed) -> None:
         """Told once: a cloud that was never there, behind a misspelled name, shows nowhere else in the log."""
         if not self._silent.get(address, False):
             log.warning("cloud does not answer", cloud=address, reason=str(fault))
