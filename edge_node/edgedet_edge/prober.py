@@ -62,22 +62,27 @@ class Prober:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _watch(self, client: CloudClient) -> None:
+        """Whatever goes wrong, the cloud is asked again: nobody else would notice that it is back."""
+        address = client.address
         smallest = min((probe.nbytes for probe in self._probes.values()), default=0)
         while True:
-            if self._scheduler.probe_due(client.address, smallest):
-                await self._ask(client)
-            elif self._scheduler.round_trip_due(client.address):
-                await self._measure_round_trip(client)
+            try:
+                if self._scheduler.probe_due(address, smallest):
+                    await self._ask(client)
+                elif self._scheduler.round_trip_due(address):
+                    await self._measure_round_trip(client)
+            except CloudFailed as fault:
+                self._not_heard(address, fault)
+                self._scheduler.failed(fault, address)
+            except Exception as error:
+                log.exception("probe failed unexpectedly", cloud=address)
+                self._scheduler.failed(error, address)
             await asyncio.sleep(_LOOK_S)
 
     async def _measure_round_trip(self, client: CloudClient) -> None:
         """Beside photos that travel there: the shorter of two, as one may meet them."""
-        try:
-            taken = [await client.round_trip_ms(_TIMEOUT_S) for _ in range(2)]
-        except CloudFailed as fault:
-            self._scheduler.failed(fault, client.address)
-        else:
-            self._scheduler.round_trip(client.address, min(taken))
+        taken = [await client.round_trip_ms(_TIMEOUT_S) for _ in range(2)]
+        self._scheduler.round_trip(client.address, min(taken))
 
     async def _ask(self, client: CloudClient) -> None:
         """Measure the round trip, then the packages that are due; each that is the same gets its turn."""
@@ -90,12 +95,6 @@ class Prober:
             for model in self._scheduler.to_probe(address, probed):
                 await self._send(client, self._probes[model.reference])
             self._heard(address)
-        except CloudFailed as fault:
-            self._not_heard(address, fault)
-            self._scheduler.failed(fault, address)
-        except Exception as error:
-            log.exception("probe failed unexpectedly", cloud=address)
-            self._scheduler.failed(error, address)
         finally:
             self._scheduler.probe_ended(address)
 
