@@ -57,12 +57,12 @@ def serve(
     }
     try:
         settings = CloudSettings.load(config, flags)
-        configure_log(settings.log_level)
         _refuse_taken(settings)  # packages take seconds to load
+        configure_log(settings.log_level)
+        log.info("settings", **settings.model_dump(mode="json"))
         served = load_models(settings.models)
     except (PackageRefused, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    log.info("settings", **settings.model_dump(mode="json"))
     keep_freed_memory()
     center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:

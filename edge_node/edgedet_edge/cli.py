@@ -76,12 +76,12 @@ def serve(
     flags = {name: value for name, value in locals().items() if name != "config"}
     try:
         settings = EdgeSettings.load(config, flags)
-        configure_log(settings.log_level)
         address = _bind(settings)  # packages take seconds to load
+        configure_log(settings.log_level)
+        log.info("settings", **settings.masked())
         node = EdgeNode.load(settings)
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
-    log.info("settings", **settings.masked())
     keep_freed_memory()
     # The loop is ours, not uvicorn's to choose: cloud calls and heartbeats run in it as well.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
