@@ -1,7 +1,7 @@
 """Keeps a stage from validating a network on photos that this network has learned: its figures would flatter."""
 
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.recipe import Recipe, load_recipe
+from edgedet_compression.recipe import Recipe, look_up
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
     FreshCopyStage,
@@ -44,9 +44,7 @@ def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
 
 def _learner(reference: Reference, owner: Recipe, asking: Recipe) -> Reference | None:
     """The nearest training behind a stage of recipe `owner`, or of RECIPE/STAGE, that has learned such photos."""
-    name, slash, stage_name = reference.rpartition("/")
-    owner = load_recipe(name) if slash else owner
-    stage = owner.stage(stage_name)
+    owner, stage = look_up(reference, owner)
     if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking):
         return reference
     if isinstance(stage, FreshCopyStage):  # has the structure alone

@@ -177,6 +177,17 @@ class Recipe(Strict):
         return self
 
 
+def look_up(reference: Reference, owner: Recipe) -> tuple[Recipe, Stage]:
+    """A stage of recipe `owner`, or of the recipe that RECIPE/STAGE names.
+
+    Raises:
+        BuildRefused: no such recipe or stage.
+    """
+    name, slash, stage = reference.rpartition("/")
+    owner = load_recipe(name) if slash else owner
+    return owner, owner.stage(stage)
+
+
 def _asks_validation(stage: Stage) -> bool:
     """Whether a stage cannot do without the validation split."""
     prunes_by_figure = isinstance(stage, PruneWeightsStage) and not stage.all_data
@@ -223,7 +234,7 @@ def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
 
 
 def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
-    if not isinstance(stage, TrainStage) or stage.distillation is None:
+    if not isinstance(stage, TrainStage | PruneWeightsStage) or stage.distillation is None:
         return
     if stage.distillation.weight > 1 and not detects:
         yield "weight of a classifier is a share, 0…1"

@@ -176,7 +176,7 @@ class PruneWeightsStage(_Stage):
     schedule: Schedule
     """Of the fine-tuning of each round."""
     augmentation: Augmentation = {}
-    distillation: None = None
+    distillation: Distillation | None = None
     all_data: bool = False
     """Also the photos held out for validation: of a final run, whose rounds go as planned; none is taken back."""
 
@@ -273,7 +273,7 @@ def references(stage: Stage) -> tuple[Reference, ...]:
         found += [*stage.networks, *stage.packages, stage.baseline]
     elif isinstance(stage, BranchReportStage):
         found += [stage.teacher, *stage.variants]
-    if isinstance(stage, TrainStage) and stage.distillation is not None:
+    if isinstance(stage, TrainStage | PruneWeightsStage) and stage.distillation is not None:
         found.append(stage.distillation.teacher)
     if isinstance(stage, ExportStage) and stage.baseline is not None:
         found.append(stage.baseline)

@@ -158,8 +158,10 @@ class ClassificationData:
             given = f"{self.settings.format} gives {'gray' if channels == 1 else 'color'} ones of {rows} x {columns}"
             raise BuildRefused(f"network.family {family} needs {needed}, {given}: take another family")
 
-    def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> ClassificationTask:
-        """What the stage learns."""
+    def task(
+        self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None, first_epoch: int = 0
+    ) -> ClassificationTask:
+        """What the stage learns, after trainings that have shown `first_epoch` epochs."""
         learned, validation = self._parts
         return ClassificationTask(
             learned=self._everything if stage.all_data else learned,
@@ -170,6 +172,7 @@ class ClassificationData:
             augmentation=TypeAdapter(ImageAugmentation).validate_python(stage.augmentation),
             label_smoothing=stage.schedule.label_smoothing,
             distill=_distillation(stage, teacher),
+            first_epoch=first_epoch,
             dtype=stage.schedule.dtype,
         )
 

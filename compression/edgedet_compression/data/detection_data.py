@@ -128,8 +128,10 @@ class DetectionData:
         if settings.anchors and len(settings.anchors) != len(anchors):
             raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
 
-    def task(self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None) -> DetectionTask:
-        """What the stage learns."""
+    def task(
+        self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None, first_epoch: int = 0
+    ) -> DetectionTask:
+        """What the stage learns, after trainings that have shown `first_epoch` epochs."""
         validation, size = self._parts[1], self.settings.size
         parts = self._learned(stage)
         photos = [photo for part in parts for photo in load_boxed_photos(part, self.labels, size, self.progress)]
@@ -143,6 +145,7 @@ class DetectionData:
             epochs=stage.schedule.epochs,
             criterion=YoloLoss(label_smoothing=stage.schedule.label_smoothing),
             distill=_distillation(stage, teacher),
+            first_epoch=first_epoch,
         )
 
     def _learned(self, stage: TrainStage | PruneWeightsStage) -> list[CocoDataset]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from edgedet_runtime.package import Package, load_package
 from torch import nn
 
@@ -14,7 +15,7 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import Reference
+from edgedet_compression.recipe_stages import Distillation, Reference
 from edgedet_compression.runs import StageFolder
 
 OpenData = DetectionData | ClassificationData
@@ -41,6 +42,12 @@ class Context:
     def network(self, reference: Reference) -> nn.Module:
         """The network of a stage that this one names, in evaluation mode."""
         return self.read[reference].network()
+
+    def teacher(self, distillation: Distillation | None) -> nn.Module | None:
+        """The network that a training follows, if there is one; channels last, as the images come."""
+        if distillation is None:
+            return None
+        return self.network(distillation.teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stub lacks it
 
     def package(self, reference: Reference) -> Package:
         """The package of an export stage that this one names.

@@ -1,7 +1,7 @@
 """The stage `prune-weights` (S0.3): weights become zero, in cycles or at once, and what is left is trained on."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from edgedet_compression.pruning.masks import Masks, holding, prunable_weights, 
 from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.recipe_stages import PruneWeightsStage
 from edgedet_compression.runs import NETWORK
+from edgedet_compression.shown_epochs import epochs_before
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import CHECKPOINT, Methods, read_log, train
 
@@ -33,11 +34,12 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     """
     network = context.network(stage.start)
     begun = _begun(stage, context, network)
-    task = context.data.task(stage)
+    task = context.data.task(stage, context.teacher(stage.distillation), epochs_before(stage, context.recipe))
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
         folder = context.folder.path / f"round-{number}"
-        train(pruned, task, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
+        further = replace(task, first_epoch=task.first_epoch + (number - 1) * stage.schedule.epochs)
+        train(pruned, further, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
 
     def validate(pruned: nn.Module) -> float | None:
         return None if stage.all_data else _figure(task.evaluate(pruned.eval()))

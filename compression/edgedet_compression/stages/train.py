@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
@@ -11,6 +10,7 @@ from edgedet_compression.pruning.sparsity import gamma_penalty
 from edgedet_compression.quantization.pact import clip_penalty
 from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runs import NETWORK
+from edgedet_compression.shown_epochs import epochs_before
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import Methods, train
 
@@ -20,10 +20,7 @@ def train_network(stage: TrainStage, context: Context) -> Figures:
     network = _start(stage, context)
     sparse = context.zeros(stage.start, network) if stage.start else {}
     hold = holding({name: weight != 0 for name, weight in prunable_weights(network).items()}) if sparse else None
-    teacher = context.network(stage.distillation.teacher) if stage.distillation else None
-    if teacher is not None:
-        teacher.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    task = context.data.task(stage, teacher)
+    task = context.data.task(stage, context.teacher(stage.distillation), epochs_before(stage, context.recipe))
     methods = Methods(penalty=_penalty(stage), hold=hold)
     log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)
     save_network(network, context.folder.path / NETWORK)

@@ -49,6 +49,8 @@ class ClassificationTask:
     distill: TeacherLogits | None = None
     dtype: torch.dtype = torch.float32
     """Of the forward pass in `evaluate`."""
+    first_epoch: int = 0
+    """Epochs that trainings before this one have shown: it goes on with other orders and changes."""
 
     def __post_init__(self) -> None:
         if not 0 < self.batch_size <= len(self.learned):
@@ -64,6 +66,7 @@ class ClassificationTask:
 
     def batch(self, epoch: int, step: int) -> ClassificationBatch:
         """Images by a seeded order of the epoch, changed by a seed of the step."""
+        epoch += self.first_epoch
         epoch = self.distill.view(epoch) if self.distill else epoch
         order = torch.from_numpy(np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.learned)))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]

@@ -66,6 +66,8 @@ class DetectionTask:
     criterion: YoloLoss = field(default_factory=YoloLoss)
     distill: TeacherHeads | None = None
     """A teacher to follow beside the labels."""
+    first_epoch: int = 0
+    """Epochs that trainings before this one have shown: it goes on with other orders and changes."""
 
     @property
     def steps(self) -> int:
@@ -74,14 +76,15 @@ class DetectionTask:
 
     def batch(self, epoch: int, step: int) -> DetectionBatch:
         """Photos by a seeded order of the epoch, each changed by a seed of its own."""
-        order = np.random.default_rng([self.seed, _ORDER, epoch]).permutation(len(self.photos))
+        shown = self.first_epoch + epoch
+        order = np.random.default_rng([self.seed, _ORDER, shown]).permutation(len(self.photos))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
         how = self.augmentation
         if epoch >= self.epochs - how.plain_epochs:
             how = replace(how, mosaic=0.0)
         made = [
             sample(
-                self.photos, int(index), self.size, how, np.random.default_rng([self.seed, _CHANGE, epoch, int(index)])
+                self.photos, int(index), self.size, how, np.random.default_rng([self.seed, _CHANGE, shown, int(index)])
             )
             for index in chosen
         ]

@@ -50,6 +50,12 @@ def test_a_batch_depends_on_epoch_and_step_alone(task: ClassificationTask):
         assert not torch.equal(first.images, other.images)
 
 
+def test_a_training_that_goes_on_shows_what_one_without_a_break_would(task: ClassificationTask):
+    further = replace(task, first_epoch=2)
+    assert torch.equal(further.batch(1, 2).images, task.batch(3, 2).images)
+    assert further.batch(1, 2).number == (3, 2)
+
+
 def test_an_epoch_shows_no_image_twice_and_another_order_every_time(task: ClassificationTask):
     numbered = replace(task.learned, labels=torch.arange(70))
     task = replace(task, learned=numbered)

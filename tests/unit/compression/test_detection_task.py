@@ -42,6 +42,15 @@ def test_an_epoch_shows_every_photo_once():
     assert sorted(shown) == list(range(COUNT))
 
 
+def test_a_training_that_goes_on_shows_other_photos_and_ends_without_mosaics_too():
+    how = DetectionAugmentation(plain_epochs=1)
+    one, further = task(how, epochs=3), replace(task(how, epochs=3), first_epoch=3)
+    longer = task(how, epochs=6)
+    assert torch.equal(further.batch(0, 0).images, longer.batch(3, 0).images)
+    assert torch.equal(further.batch(2, 0).images, longer.batch(5, 0).images)
+    assert not torch.equal(further.batch(2, 0).images, one.batch(2, 0).images)
+
+
 def test_the_last_epochs_are_without_mosaics_where_the_recipe_says_so():
     still = DetectionAugmentation(
         mosaic=1, scale=0, translation=0, flip=False, hue=0, saturation=0, brightness=0, plain_epochs=1

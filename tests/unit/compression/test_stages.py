@@ -15,6 +15,7 @@ from edgedet_compression.pruning.masks import apply_masks, prunable_weights, spa
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import (
     AverageStage,
+    Distillation,
     PruneChannelsStage,
     PruneWeightsStage,
     QuantizeStage,
@@ -37,6 +38,7 @@ from tests.unit.compression.toy_photos import write_shapes
 pytestmark = pytest.mark.needs_torch
 
 SCHEDULE = Schedule(epochs=1, batch=8, lr=0.05, precision="fp32", ema=0.5)
+BEFORE = {"epochs": 5, "batch": 8, "lr": 0.1}
 MakeContext = Callable[..., Context]
 
 
@@ -49,7 +51,7 @@ def context(tmp_path: Path) -> MakeContext:
             "name": "toy",
             "description": "Squares and stripes.",
             "data": {"format": "folders", "folder": "photos", "size": 32},
-            "stages": [],
+            "stages": [{"name": "before", "kind": "train", "network": {"family": "vgg16"}, "schedule": BEFORE}],
         }
     )
     data = open_data(recipe, Workplace(tmp_path, tmp_path, tmp_path))
@@ -116,6 +118,31 @@ def test_a_network_that_is_as_sparse_as_wished_is_not_pruned(context: MakeContex
     before = finished(tmp_path / "before", {"sparsity": 0.6}, network)
     with pytest.raises(BuildRefused, match=r"stage more: sparsity = 0\.5: start = before has 6\d\.\d\d% zeros"):
         prune_weights(stage, context(before=before))
+
+
+@pytest.mark.parametrize("method", ["dynamic-percentage", "one-shot"])
+def test_rounds_of_pruning_show_images_that_neither_they_nor_the_training_before_have_shown(
+    context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+):
+    shown: list[int] = []
+    monkeypatch.setattr(
+        "edgedet_compression.stages.prune_weights.train",
+        lambda network, task, *_: (shown.append(task.first_epoch), task.distill.teacher, network.eval()),
+    )
+    before = finished(tmp_path / "before", {}, VGG([16, "A"], 16, 2).eval())
+    stage = PruneWeightsStage(
+        name="more",
+        kind="prune-weights",
+        start="before",
+        method=method,
+        sparsity=0.9,
+        rounds=3,
+        schedule=SCHEDULE.model_copy(update={"epochs": 2}),
+        distillation=Distillation(teacher="before", weight=0.5),
+        all_data=True,
+    )
+    prune_weights(stage, context(before=before))
+    assert shown == ([5, 7, 9] if method == "dynamic-percentage" else [5])
 
 
 def test_the_average_has_mean_weights_and_its_own_statistics_of_batchnorm(context: MakeContext, tmp_path: Path):
