@@ -6,6 +6,8 @@ import pytest
 from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.shown_epochs import epochs_before
 
+pytestmark = pytest.mark.needs_torch
+
 RECIPE = """
 name = "chain"
 description = "Every kind of stage that a training may start from."
