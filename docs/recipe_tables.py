@@ -19,7 +19,8 @@ def _table(result: dict[str, Any]) -> str:
     recipe, tested, sizes = result["recipe"], result["stages"]["test"], list(result["speed"])
     figure = next(name for name in tested["networks"][tested["baseline"]] if name != "parameters")
     count = tested["networks"][tested["baseline"]][figure]["n"]
-    header = ["", "parameters", figure, f"− {tested['baseline']}", *(f"speed at {size}" for size in sizes)]
+    pruned = ["zeros", "file"] if _is_pruned(result) else []
+    header = ["", "parameters", *pruned, figure, f"− {tested['baseline']}", *(f"speed at {size}" for size in sizes)]
     rows = [_row(result, name, figure) for name in (*tested["networks"], *tested["packages"])]
     return "\n".join(
         [
@@ -41,10 +42,23 @@ def _row(result: dict[str, Any], name: str, figure: str) -> list[str]:
     return [
         f"{start} as {name}" if packed else name,
         f"{tested['networks'][start]['parameters'] / 1e6:.2f} M",
+        *(_zeros(result["stages"].get(name, {})) if _is_pruned(result) else ()),
         f"{100 * found['value']:.2f} %",
         minus,
         *(_speed(taken.get(name)) for taken in result["speed"].values()),
     ]
+
+
+def _is_pruned(result: dict[str, Any]) -> bool:
+    """Whether single weights of a network are zero."""
+    return any("bytes_sparse" in stage for stage in result["stages"].values())
+
+
+def _zeros(stage: dict[str, Any]) -> tuple[str, str]:
+    """The share of weights that are zero, and the file that has the others with their places."""
+    if "bytes_sparse" not in stage:
+        return "", ""
+    return f"{100 * stage['sparsity']:.1f} %", f"{stage['bytes_sparse'] / 1e6:.2f} MB"
 
 
 def _branches(result: dict[str, Any]) -> list[str]:
