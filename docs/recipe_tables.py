@@ -55,10 +55,9 @@ def _is_pruned(result: dict[str, Any]) -> bool:
 
 
 def _zeros(stage: dict[str, Any]) -> tuple[str, str]:
-    """The share of weights that are zero, and the file that has the others with their places."""
-    if "bytes_sparse" not in stage:
-        return "", ""
-    return f"{100 * stage['sparsity']:.1f} %", f"{stage['bytes_sparse'] / 1e6:.2f} MB"
+    """The share of weights that are zero, and the file that has the others with their places, where one was written."""
+    zeros = f"{100 * stage['sparsity']:.1f} %" if "sparsity" in stage else ""
+    return zeros, f"{stage['bytes_sparse'] / 1e6:.2f} MB" if "bytes_sparse" in stage else ""
 
 
 def _branches(result: dict[str, Any]) -> list[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -13,13 +12,13 @@ import structlog
 import typer
 from edgedet_runtime.cloud_address import checked_address
 from edgedet_runtime.errors import PackageRefused
+from edgedet_runtime.listening import AddressRefused, listen
 from edgedet_runtime.malloc import keep_freed_memory
 from edgedet_runtime.server_log import configure_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from edgedet_cloud.dataplane import CloudCenter
 from edgedet_cloud.served_model import load_models
-from edgedet_cloud.server import AddressTaken, address_of
 from edgedet_cloud.server import serve as serve_center
 from edgedet_cloud.settings import CloudSettings
 
@@ -57,7 +56,7 @@ def serve(
     }
     try:
         settings = CloudSettings.load(config, flags)
-        _refuse_taken(settings)  # packages take seconds to load
+        listen(settings.host, settings.port).close()  # an address that is taken is told before packages load
         configure_log(settings.log_level)
         log.info("settings", **settings.model_dump(mode="json"))
         served = load_models(settings.models)
@@ -67,8 +66,8 @@ def serve(
     center = CloudCenter(served, settings.threads, settings.max_megapixels)
     try:
         asyncio.run(_serve(center, settings))
-    except AddressTaken as error:
-        raise typer.BadParameter(f"{error}: it was taken a moment ago") from error
+    except AddressRefused as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command()
@@ -94,17 +93,6 @@ def health(
         raise typer.Exit(1) from error
     typer.echo(health_pb2.HealthCheckResponse.ServingStatus.Name(status))
     raise typer.Exit(0 if status == health_pb2.HealthCheckResponse.SERVING else 1)
-
-
-def _refuse_taken(settings: CloudSettings) -> None:
-    """Try the address before gRPC does, which keeps to itself what the system says to it."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        socket.create_server((settings.host, settings.port), family=family).close()
-    except (OSError, UnicodeError) as error:
-        reason = str(error.args[-1]).partition(" (while")[0]  # Python adds the address, which is told already
-        where = address_of(settings.host, settings.port)
-        raise typer.BadParameter(f"cannot listen on {where}: {reason}") from error
 
 
 async def _serve(center: CloudCenter, settings: CloudSettings) -> None:

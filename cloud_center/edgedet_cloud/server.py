@@ -12,6 +12,7 @@ import grpc
 import structlog
 from edgedet_proto import inference_pb2 as pb
 from edgedet_proto.wire import RECEIVED_KEY, RETRY_KEY, WireError, build_response, parse_request
+from edgedet_runtime.listening import AddressRefused, listen
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -32,10 +33,6 @@ _OPTIONS = (
     ("grpc.http2.max_ping_strikes", 0),
     ("grpc.so_reuseport", 0),
 )
-
-
-class AddressTaken(Exception):
-    """The address cannot be listened on."""
 
 
 class InferenceService:
@@ -174,13 +171,14 @@ async def serve(center: CloudCenter, host: str, port: int, version: str, stop: a
     """Serve until `stop` is set, then answer what was accepted.
 
     Raises:
-        AddressTaken: the port is another's.
+        AddressRefused: with the system's reason.
     """
     server, health_service = create_server(center, version)
     try:
         bound = server.add_insecure_port(address_of(host, port))
     except RuntimeError as error:
-        raise AddressTaken(f"cannot listen on {address_of(host, port)}") from error
+        listen(host, port).close()  # gRPC keeps to itself what the system says
+        raise AddressRefused(f"cannot listen on {address_of(host, port)}: it was taken a moment ago") from error
     center.start()
     await server.start()
     for service in ("", _DESCRIPTOR.full_name):

@@ -143,6 +143,8 @@ class Recipe(Strict):
     def _packages_of_4_bits_have_a_float_network_beside(self) -> Self:
         low_bit: dict[str, bool] = {}  # of the networks whose origin is in this recipe
         for stage in self.stages:
+            if isinstance(stage, GivenStage) and stage.family == "sparse":  # only its file knows
+                continue
             start = next(iter(origins(stage)), None)
             if isinstance(stage, QuantizeStage) or start is None:
                 low_bit[stage.name] = isinstance(stage, QuantizeStage)

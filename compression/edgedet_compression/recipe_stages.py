@@ -109,6 +109,8 @@ class GivenStage(_Stage):
     """FOLDER/FILE below EDGEDET_DATA/weights, or an absolute path."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the file: another content is refused."""
+    epochs: Annotated[int, Field(ge=0)] = 0
+    """That its training has shown, where it was one of these photos: trainings after it show others."""
 
 
 class RemoveBranchStage(_Stage):

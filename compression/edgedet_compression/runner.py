@@ -38,7 +38,7 @@ from edgedet_compression.stages.branches import report_branches
 from edgedet_compression.stages.context import Context, Figures, OpenData
 from edgedet_compression.stages.evaluate import evaluate
 from edgedet_compression.stages.export import export, package_target
-from edgedet_compression.stages.given import take_given
+from edgedet_compression.stages.given import take_given, weights_file
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
 from edgedet_compression.stages.quantize import insert_quantizers
@@ -174,6 +174,8 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
             data.check(stage)
         elif isinstance(stage, AverageStage):
             data.check(stage.as_training)
+        elif isinstance(stage, GivenStage):
+            weights_file(stage, place.data)
     except BuildRefused as error:
         raise BuildRefused(f"stage {stage.name}: {error}") from error
 

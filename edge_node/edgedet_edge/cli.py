@@ -10,6 +10,7 @@ import typer
 import uvicorn
 import uvloop
 from edgedet_runtime.errors import RuntimeFault
+from edgedet_runtime.listening import listen
 from edgedet_runtime.malloc import keep_freed_memory
 from edgedet_runtime.server_log import configure_log
 
@@ -76,32 +77,20 @@ def serve(
     flags = {name: value for name, value in locals().items() if name != "config"}
     try:
         settings = EdgeSettings.load(config, flags)
-        address = _bind(settings)  # packages take seconds to load
+        listen(settings.host, settings.port).close()  # an address that is taken is told before packages load
         configure_log(settings.log_level)
         log.info("settings", **settings.masked())
         node = EdgeNode.load(settings)
+        listener = listen(settings.host, settings.port)
     except (RuntimeFault, ValueError) as error:
         raise typer.BadParameter(str(error)) from error
     keep_freed_memory()
     # The loop is ours, not uvicorn's to choose: cloud calls and heartbeats run in it as well.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(node, settings, address))
+        runner.run(_serve(node, settings, listener))
 
 
-def _bind(settings: EdgeSettings) -> socket.socket:
-    """The node's address, taken; it listens when the node can answer."""
-    try:
-        taken = socket.socket(socket.AF_INET6 if ":" in settings.host else socket.AF_INET)
-        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        taken.bind((settings.host, settings.port))
-    except (OSError, UnicodeError) as error:
-        raise typer.BadParameter(
-            f"cannot listen on host {settings.host!r}, port {settings.port}: {error.args[-1]}"
-        ) from error
-    return taken
-
-
-async def _serve(node: EdgeNode, settings: EdgeSettings, address: socket.socket) -> None:
+async def _serve(node: EdgeNode, settings: EdgeSettings, listener: socket.socket) -> None:
     limits = ConnectionLimits(
         header_timeout_s=settings.header_timeout_s,
         body_timeout_s=settings.body_timeout_s,
@@ -120,5 +109,5 @@ async def _serve(node: EdgeNode, settings: EdgeSettings, address: socket.socket)
         proxy_headers=False,
     )
     server = DrainingServer(config, node.drain)
-    node.listening_on(settings.host, address.getsockname()[1])
-    await server.serve(sockets=[address])
+    node.listening_on(settings.host, listener.getsockname()[1])
+    await server.serve(sockets=[listener])

@@ -47,7 +47,7 @@ class CloudClient:
         """An empty call; one that is refused, as by a cloud with too many calls, has made the trip as well.
 
         Raises:
-            CloudFailed: no answer came.
+            CloudFailed: it failed, or no answer came.
         """
         start_s = time.monotonic()
         try:

@@ -47,10 +47,13 @@ class Prober:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Begin, where there are clouds."""
+        """Begin, where there are clouds and packages that can be cut."""
         if not self._clients:
             return
         self._probes = {model.reference: _probe(model) for model in self._models if model.segment_count > 1}
+        if not self._probes:
+            log.warning("no package has a boundary: clouds are not used", clouds=list(self._clients))
+            return
         self._tasks = [asyncio.create_task(self._watch(client)) for client in self._clients.values()]
         for task in self._tasks:
             task.add_done_callback(_tell)
@@ -64,7 +67,7 @@ class Prober:
     async def _watch(self, client: CloudClient) -> None:
         """Whatever goes wrong, the cloud is asked again: nobody else would notice that it is back."""
         address = client.address
-        smallest = min((probe.nbytes for probe in self._probes.values()), default=0)
+        smallest = min(probe.nbytes for probe in self._probes.values())
         while True:
             try:
                 if self._scheduler.probe_due(address, smallest):

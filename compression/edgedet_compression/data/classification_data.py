@@ -171,7 +171,7 @@ class ClassificationData:
             seed=stage.schedule.seed,
             augmentation=TypeAdapter(ImageAugmentation).validate_python(stage.augmentation),
             label_smoothing=stage.schedule.label_smoothing,
-            distill=_distillation(stage, teacher),
+            distill=_distillation(stage, teacher, first_epoch),
             first_epoch=first_epoch,
             dtype=stage.schedule.dtype,
         )
@@ -270,11 +270,13 @@ def _in_color(images: ImageSet) -> NDArray[np.uint8]:
     return np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else pixels
 
 
-def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherLogits | None:
+def _distillation(
+    stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None, first_epoch: int
+) -> TeacherLogits | None:
     if teacher is None or stage.distillation is None:
         return None
     how = stage.distillation
-    return TeacherLogits(teacher, how.temperature, how.weight, stage.schedule.dtype, how.views)
+    return TeacherLogits(teacher, how.temperature, how.weight, stage.schedule.dtype, how.views, first_epoch)
 
 
 def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:

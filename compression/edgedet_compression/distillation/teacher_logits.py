@@ -28,11 +28,13 @@ class TeacherLogits:
     views: int | None = None
     """Epochs after which the same batches come again, so that the teacher answers each of them once (Shen & Xing 2021,
     "A Fast Knowledge Distillation Framework for Visual Recognition"); none: they never do."""
+    first_epoch: int = 0
+    """Epochs that trainings before have shown: views are of those that follow."""
     _answers: dict[tuple[int, int], Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def view(self, epoch: int) -> int:
-        """The epoch, counted from 0, whose batches this one shows."""
-        return epoch % self.views if self.views else epoch
+        """The epoch whose batches this one shows, both counted from the first training's first, 0."""
+        return self.first_epoch + (epoch - self.first_epoch) % self.views if self.views else epoch
 
     def distance(self, logits: Tensor, images: Tensor, batch: tuple[int, int]) -> Tensor:
         """T²·KL to the teacher on the same images, a scalar; `batch` is their view and step."""

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from edgedet_runtime.package import file_sha256
 from torch import Tensor, nn
 
-from edgedet_compression.errors import BuildRefused, SourceMissing
+from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
 from edgedet_compression.networks.lenet import load_lenet
@@ -28,12 +29,15 @@ _LOADERS: dict[str, Callable[[Path], nn.Module]] = {
 def take_given(stage: GivenStage, context: Context) -> Figures:
     """Check the file, write its network.
 
+    What a sparse file's network has learned, how its photos were normalized and in which order its labels stood is not
+    told by the file: data have to be those of the run that wrote it.
+
     Raises:
         SourceMissing: no such file, or no data folder.
         ChecksumMismatch: its content is another one.
         BuildRefused: the network does something else than the recipe's photos ask for.
     """
-    file = checked(_file(stage.weights, context), stage.sha256)
+    file = weights_file(stage, context.data_folder)
     network = _LOADERS[stage.family](file)
     try:
         _check(network, context)
@@ -46,14 +50,24 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
     return figures
 
 
-def _file(weights: str, context: Context) -> Path:
-    if weights.startswith("/"):
-        file = Path(weights)
-        if not file.is_file():
-            raise SourceMissing(f"weights: no file {file}")
-        return file
-    folder, _, name = weights.partition("/")
-    return find_weights(data_folder(context.data_folder), folder, name)
+def weights_file(stage: GivenStage, data: Path | None) -> Path:
+    """The file, its content checked; `data` is the data folder, if one was named.
+
+    Raises:
+        SourceMissing: no such file, or no data folder.
+        ChecksumMismatch: its content is another one.
+    """
+    if not stage.weights.startswith("/"):
+        folder, _, name = stage.weights.partition("/")
+        return checked(find_weights(data_folder(data), folder, name), stage.sha256)
+    file = Path(stage.weights)
+    if not file.is_file():
+        raise SourceMissing(f"weights: no file {file}")
+    if (found := file_sha256(file)) != stage.sha256:
+        raise ChecksumMismatch(
+            f"{file} has sha256 {found}, the recipe says {stage.sha256}: correct that, or name the file it belongs to"
+        )
+    return file
 
 
 def _check(network: nn.Module, context: Context) -> None:

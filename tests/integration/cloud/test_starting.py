@@ -24,7 +24,7 @@ def test_a_port_that_is_taken_is_told(cloud: Running, models: Path):
     )
     assert second.returncode == 2
     message = " ".join(second.stderr.replace("│", "").split())
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in message
+    assert f"cannot listen on host '127.0.0.1', port {port}: Address already in use" in message
     assert "Traceback" not in second.stderr
 
 

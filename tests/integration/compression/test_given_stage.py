@@ -15,7 +15,7 @@ from edgedet_compression.networks.yolov3 import YOLOv3Tiny
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.recipe import load_recipe
-from edgedet_compression.runner import Workplace, open_data, run_recipe
+from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
 from edgedet_runtime.package import file_sha256
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
@@ -105,6 +105,24 @@ def test_a_sparse_network_of_another_run_keeps_its_zeros(begun: Workplace, tmp_p
 def test_a_network_that_does_not_fit_the_photos_is_refused(begun: Workplace, tmp_path: Path, network, reason) -> None:
     with pytest.raises(BuildRefused, match=rf"stage float: .*network\.sparse {reason}"):
         run_recipe(load_recipe(str(_sparse_recipe(tmp_path, network()))), begun)
+
+
+def test_a_sparse_file_of_another_run_is_kept_and_the_recipe_to_be_corrected(begun: Workplace, tmp_path: Path) -> None:
+    file = _sparse_recipe(tmp_path, resnet20(2))
+    write_sparse(resnet20(2), tmp_path / "network.sparse")
+    with pytest.raises(ChecksumMismatch, match=r"network\.sparse has sha256 .*, the recipe says .*: correct that"):
+        run_recipe(load_recipe(str(file)), begun)
+
+
+def test_weights_are_looked_at_before_the_first_stage(begun: Workplace, tmp_path: Path) -> None:
+    file = tmp_path / "begun.toml"
+    text = file.read_text(encoding="utf-8")
+    other = text[text.index("[[stages]]") :].replace('"float"', '"second"').replace("others/", "nobody/")
+    file.write_text(text + other, encoding="utf-8")
+    recipe = load_recipe(str(file))
+    with pytest.raises(SourceMissing, match=r"resnet\.th is not at"):
+        run_recipe(recipe, begun)
+    assert not folders_of(recipe, begun)["float"].done
 
 
 def test_a_sparse_file_that_is_not_there_is_named(begun: Workplace, tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ def test_an_ipv6_address_is_listened_on_in_brackets(host: str, address: str):
     assert address_of(host, 9000) == address
 
 
+WIDE = {**os.environ, "COLUMNS": "300", "EDGEDET_CLOUD_PORT": "0"}
 MISTAKES = {
     "port: Input should be less than or equal to 65535": (["--port", "70000"], ""),
     "log_level: Input should be 'debug', 'info' or 'warning'": (["--log-level", "loud"], ""),
@@ -53,7 +54,7 @@ MISTAKES = {
 def test_a_mistake_is_told_in_one_line(reason: str, given: tuple[list[str], str], tmp_path: Path):
     config = tmp_path / "cloud.toml"
     config.write_text(given[1])
-    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["serve", "--config", str(config), *given[0]])
+    result = CliRunner(env=WIDE).invoke(app, ["serve", "--config", str(config), *given[0]])
     assert result.exit_code == 2
     assert reason in result.stderr
 
@@ -62,7 +63,7 @@ def test_where_every_package_is_broken_the_first_reason_is_told(models: Path, tm
     name = "small-lenet-w4a4-mnist"
     shutil.copytree(models / name / "1", tmp_path / name / "1")
     (tmp_path / name / "1" / "model.onnx").unlink()
-    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["serve", "--models", str(tmp_path)])
+    result = CliRunner(env=WIDE).invoke(app, ["serve", "--models", str(tmp_path)])
     assert result.exit_code == 2
     assert f"the first because of {tmp_path / name / '1'}: cannot read model.onnx" in result.stderr
     assert "--models names another folder" not in result.stderr
@@ -70,6 +71,6 @@ def test_where_every_package_is_broken_the_first_reason_is_told(models: Path, tm
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:9000", "127.0.0.1:0", "::1:9000"])
 def test_health_refuses_what_is_no_address_with_an_example(address: str):
-    result = CliRunner(env={**os.environ, "COLUMNS": "300"}).invoke(app, ["health", "--address", address])
+    result = CliRunner(env=WIDE).invoke(app, ["health", "--address", address])
     assert result.exit_code == 2
     assert f"--address: '{address}' is not HOST:PORT; give it as 10.0.0.5:9000" in result.stderr

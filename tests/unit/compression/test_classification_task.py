@@ -133,6 +133,19 @@ def test_with_views_the_same_batches_come_again_and_the_teacher_answers_each_onc
     assert torch.equal(never.batch(7, 3).images, task.batch(7, 3).images)
 
 
+def test_views_of_a_training_that_goes_on_are_none_that_the_one_before_has_shown(task: ClassificationTask):
+    teacher = Counting().eval()
+    first_round = replace(task, first_epoch=9, distill=TeacherLogits(teacher, 2.0, 0.5, views=2, first_epoch=9))
+    second_round = replace(first_round, first_epoch=12)
+    for training, epoch, shown in (
+        (first_round, 0, 9),
+        (first_round, 1, 10),
+        (first_round, 2, 9),
+        (second_round, 0, 10),
+    ):
+        assert torch.equal(training.batch(epoch, 1).images, task.batch(shown, 1).images)
+
+
 @settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 20))
 def test_the_softened_divergence_is_hintons_and_zero_for_equals(seed: int, temperature: float):

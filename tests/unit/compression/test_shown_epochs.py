@@ -52,6 +52,21 @@ rounds = 4
 all_data = true
 schedule = { epochs = 3, batch = 4, lr = 0.1 }
 [[stages]]
+name = "copied"
+kind = "fresh-copy"
+start = "twin"
+[[stages]]
+name = "bits"
+kind = "quantize"
+start = "twin"
+[[stages]]
+name = "of-others"
+kind = "given"
+family = "sparse"
+weights = "/network.sparse"
+sha256 = "SHA"
+epochs = 31
+[[stages]]
 name = "averaged"
 kind = "average"
 networks = ["first", "twin"]
@@ -66,12 +81,23 @@ schedule = { epochs = 1, batch = 4, lr = 0.1 }
 
 def chain(folder: Path, start: str) -> Recipe:
     file = folder / "chain.toml"
-    file.write_text(RECIPE.replace("START", start), encoding="utf-8")
+    file.write_text(RECIPE.replace("START", start).replace("SHA", "0" * 64), encoding="utf-8")
     return load_recipe(str(file))
 
 
 @pytest.mark.parametrize(
-    ("start", "epochs"), [("first", 7), ("twin", 19), ("thin", 9), ("sparse", 21), ("once", 12), ("averaged", 19)]
+    ("start", "epochs"),
+    [
+        ("first", 7),
+        ("twin", 19),
+        ("thin", 9),
+        ("sparse", 21),
+        ("once", 12),
+        ("averaged", 19),
+        ("copied", 19),
+        ("bits", 19),
+        ("of-others", 31),
+    ],
 )
 def test_a_training_counts_its_epochs_from_those_that_its_network_has_seen(
     tmp_path: Path, start: str, epochs: int

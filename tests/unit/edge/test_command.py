@@ -13,7 +13,7 @@ from edgedet_edge.cli import app
 from typer.testing import CliRunner
 
 # Wide and plain: the messages are looked at, not their frames.
-_PLAIN = {"COLUMNS": "1000", "NO_COLOR": "1", "TERM": "dumb"}
+_PLAIN = {"COLUMNS": "1000", "NO_COLOR": "1", "TERM": "dumb", "EDGEDET_EDGE_PORT": "0"}
 
 
 def serve(*options: str) -> tuple[int, str]:
@@ -103,8 +103,9 @@ def test_a_misspelled_line_of_the_file_is_told_with_the_file_and_the_names_there
 def test_a_port_that_is_taken_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        code, text = serve("--port", port)
+        code, text = serve("--port", port, "--models", "no-such-folder")
     assert code == 2
+    assert "no-such-folder" not in text, "told before packages load"
     assert f"cannot listen on host '127.0.0.1', port {port}: Address already in use" in text
 
 

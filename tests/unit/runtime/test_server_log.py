@@ -1,6 +1,9 @@
 """A log that cannot be written costs lines, not work."""
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from edgedet_runtime.server_log import LogOutput
@@ -31,3 +34,20 @@ def test_a_stream_that_is_closed_does_not_matter(tmp_path: Path):
     with (tmp_path / "log").open("w") as file:
         output = LogOutput(file)
     print("a line", file=output, flush=True)
+
+
+def test_our_lines_and_what_libraries_warn_of_are_json():
+    program = (
+        "import logging, structlog\n"
+        "from edgedet_runtime.server_log import configure_log\n"
+        "configure_log('info')\n"
+        "structlog.get_logger().debug('not asked for')\n"
+        "structlog.get_logger().info('ready', port=1)\n"
+        "logging.getLogger('library').info('chatter')\n"
+        "logging.getLogger('library').warning('careful')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["level"], line["event"]) for line in lines] == [("info", "ready"), ("warning", "careful")]
+    assert lines[0]["port"] == 1
+    assert done.stderr == ""
