@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -105,6 +106,13 @@ def test_it_holds_what_it_was_given(html: str):
     assert "75 %" in html
     assert "width: 25.0%" in html
     assert html.count("<polyline") == 1
+
+
+def test_what_is_as_large_as_before_is_called_so(tmp_path: Path, sample_photos: list[Path]):
+    made = content(sample_photos)
+    first, second = made.variants
+    write_report(replace(made, variants=(first, replace(second, parameters=61_900_000))), tmp_path / "report.html")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8").count("<b>the same</b>") == 1
 
 
 def test_photos_are_small_and_stored_once(html: str, sample_photos: list[Path]):
