@@ -2,12 +2,15 @@
 
 import socket
 
+_BACKLOG = 1024
+"""Connections that may wait to be accepted."""
+
 
 class AddressRefused(ValueError):
     """Nothing can listen there; the message says why."""
 
 
-def listen(host: str, port: int, backlog: int = 1024) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; port 0 takes a free one. An IPv6 address takes no IPv4 connections.
 
     Raises:
@@ -15,7 +18,7 @@ def listen(host: str, port: int, backlog: int = 1024) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=backlog)
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         reason = str(error.args[-1]).partition(" (while")[0]  # Python adds the address, which is told already
         raise AddressRefused(f"cannot listen on host {host!r}, port {port}: {reason}") from error
