@@ -55,8 +55,6 @@ class Prober:
             log.warning("no package has a boundary: clouds are not used", clouds=list(self._clients))
             return
         self._tasks = [asyncio.create_task(self._watch(client)) for client in self._clients.values()]
-        for task in self._tasks:
-            task.add_done_callback(_tell)
 
     async def stop(self) -> None:
         """End all probes."""
@@ -134,12 +132,6 @@ class Prober:
                 scheduler.probed(address, probe.model, probe.boundary, reply.service_ms)
         finally:
             scheduler.dropped(probe, address)  # nothing, where its end was told already
-
-
-def _tell(task: "asyncio.Task[None]") -> None:
-    """A prober that dies must not do so silently: its cloud would never be used again."""
-    if not task.cancelled() and task.exception() is not None:
-        log.error("prober died", exc_info=task.exception())
 
 
 def _probe(model: ServedModel) -> _Probe:

@@ -77,14 +77,14 @@ def _check(network: nn.Module, context: Context) -> None:
         found, wanted = ("classifier", "detector") if detects else ("detector", "classifier")
         raise BuildRefused(f"holds a {found}, and the photos of {context.recipe.data.folder} ask for a {wanted}")
     try:
-        classes = network.heads[0].classes if isinstance(network, DarknetModule) else _answers(network, shape)
+        classes = network.heads[0].classes if isinstance(network, DarknetModule) else _classes_of(network, shape)
     except RuntimeError as error:
         raise BuildRefused(f"holds a network that takes no photos of {shape} (channels, rows, columns)") from error
     if classes != labels:
         raise BuildRefused(f"holds a network of {classes} classes; {context.recipe.data.folder} has {labels} labels")
 
 
-def _answers(network: nn.Module, shape: tuple[int, int, int]) -> int:
+def _classes_of(classifier: nn.Module, shape: tuple[int, int, int]) -> int:
     with torch.no_grad():
-        logits: Tensor = network(torch.zeros(1, *shape))
+        logits: Tensor = classifier(torch.zeros(1, *shape))
     return logits.shape[1]
