@@ -67,8 +67,8 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
 
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or an id or a
-            category's name twice, or a photo of another size than it lists.
+        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or an id, a
+            photo's file or a category's name twice, or a photo of another size than it lists.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
@@ -89,12 +89,13 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
         raise DataUnreadable(f"{annotations} is not COCO's JSON: field {error} is missing") from error
     for field, what, values in (
         ("images", "id", [photo.id for photo in listed]),
+        ("images", "file_name", [str(image["file_name"]) for image in content["images"]]),
         ("categories", "id", [number for number, _ in categories]),
         ("categories", "name", [label for _, label in categories]),
     ):
         twice = next((value for value, count in Counter(values).items() if count > 1), None)
         if twice is not None:
-            raise DataUnreadable(f"{annotations}: {field} has the {what} {twice} twice: give each a {what} of its own")
+            raise DataUnreadable(f"{annotations}: {field} has the {what} {twice} twice: each may stand once")
     if not listed or not boxes:
         raise DataUnreadable(
             f"{annotations} lists {len(listed)} images and {len(boxes)} boxes that have an area: nothing to measure"

@@ -95,6 +95,10 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"categories": [{"id": "x", "name": "cat"}]}, "invalid literal"),
         ({"images": None}, "not COCO"),
         ({"images": [{"id": 0, "file_name": "0.jpg"}] * 2}, "images has the id 0 twice"),
+        (
+            {"images": [{"id": n, "file_name": "0.jpg"} for n in (0, 1)]},
+            "images has the file_name 0.jpg twice: each may stand once",
+        ),
         ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "cow"}]}, "categories has the id 3 twice"),
         ({"categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}]}, "categories has the name cat twice"),
         ({"annotations": [annotation([1, 2, 0, 4])]}, "0 boxes that have an area: nothing to measure"),
