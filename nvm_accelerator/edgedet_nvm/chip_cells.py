@@ -55,7 +55,10 @@ def chip_cells(mapped: MappedLayer, chip: Chip, columns: int, mean_inputs: Seque
 
 
 def _grid_bits(mapped: MappedLayer) -> int | None:
-    """As fine as float32 sums over a tile's rows stay exact whatever the inputs; None where that would be coarse.
+    """As fine as float32 sums over a tile's rows stay exact for cells up to the highest level, whatever the inputs.
+
+    Cells that err beyond it could round a sum in which nearly all rows and codes are the highest, too. None where the
+    grid would be coarse.
 
     Without a grid a sum's last bit depends on the order of the additions: the same on one machine, not on all.
     """

@@ -20,8 +20,8 @@ def estimate_table(estimate: Estimate, photos: int) -> Table:
 def estimate_line(estimate: Estimate) -> str:
     """Time and rates."""
     return (
-        f"a photo takes {estimate.time_ms:.4g} ms, one is ready every {estimate.interval_ms:.4g} ms with a photo in "
-        f"every layer: {estimate.tops:.4g} TOPS, {estimate.tops_per_watt:.4g} TOPS/W"
+        f"one photo at a time takes {estimate.time_ms:.4g} ms, at {estimate.tops_per_watt:.4g} TOPS/W; with a photo in "
+        f"every layer one is ready every {estimate.interval_ms:.4g} ms, {estimate.tops:.4g} TOPS"
     )
 
 

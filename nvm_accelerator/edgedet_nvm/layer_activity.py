@@ -31,7 +31,7 @@ class LayerCounter:
     on_array: NDArray[np.bool_]
     """Which word lines there are [channels, kernel rows, kernel columns]."""
     full_cells: NDArray[np.float64]
-    """Σ of level / highest level over the cells of a row, over the code that is fully on [channels, kernel…]."""
+    """Σ of current / highest level's over the cells of a row, over the code that is fully on [channels, kernel…]."""
     values: NDArray[np.float32]
     """Of every code: the sum of its pulses [256]."""
     driven: NDArray[np.float32]
@@ -48,9 +48,12 @@ class LayerCounter:
         cells = 2 if mapped.slicing.paired else 1
         own = outputs // mapped.group
         blocks = _column_blocks(mapped, preset)
-        tops = np.array(mapped.slicing.highest_levels, np.float64)
-        shares = np.abs(mapped.planes) / tops[:, None, None, None, None] / full_code(mapped.pulses)
-        full_cells = shares.reshape(planes, mapped.group, own, inputs, *kernel).sum(axis=(0, 2))
+        tops = mapped.slicing.highest_levels
+        levels = np.abs(mapped.planes)
+        shares = np.stack([preset.cell.full_shares(plane, top) for plane, top in zip(levels, tops, strict=True)])
+        full_cells = (
+            (shares / full_code(mapped.pulses)).reshape(planes, mapped.group, own, inputs, *kernel).sum(axis=(0, 2))
+        )
         every = np.arange(256, dtype=np.uint8)
         pulses = np.stack([pulse.of(every) for pulse in mapped.pulses])
         return cls(

@@ -32,13 +32,12 @@ def find_mean_inputs(
     watched = sorted(set(sources.values()) - given)
     probe = exposed(model, dict.fromkeys(watched, TensorProto.UINT8))
     session = ort.InferenceSession(probe.SerializeToString(), session_options(), providers=["CPUExecutionProvider"])
-    photos = [{**feeds, **_run(session, watched, feeds)} for feeds in inputs]
-    return {
-        mapped.name: tuple(
-            np.mean([_shares(mapped, codes[sources[mapped.name]]) for codes in photos], axis=0).round(5).tolist()
-        )
-        for mapped in layers
-    }
+    shares: dict[str, list[NDArray[np.float64]]] = {mapped.name: [] for mapped in layers}
+    for feeds in inputs:
+        codes = {**feeds, **_run(session, watched, feeds)}
+        for mapped in layers:
+            shares[mapped.name].append(_shares(mapped, codes[sources[mapped.name]]))
+    return {name: tuple(np.mean(found, axis=0).round(5).tolist()) for name, found in shares.items()}
 
 
 def _run(session: ort.InferenceSession, names: list[str], feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -66,6 +66,13 @@ def two_headed_network() -> onnx.ModelProto:
     return net.model([helper.make_tensor_value_info(name, TensorProto.UINT8, (1, 16, 16, 8)) for name in HEADS])
 
 
+def wide_layer(channels: int, zero_point: int) -> onnx.ModelProto:
+    """uint8 [1, 3, 3, channels] → one convolution of 3 × 3, 5 float logits."""
+    net = _Writer(np.random.default_rng(7))
+    conv = net.conv("conv", net.image(3, zero_point, channels), channels, 2)
+    return net.logits(net.plain("Flatten", "flat", conv), 2 * 3 * 3, 5)
+
+
 class _Writer:
     """Writes QDQ nodes; tensors by name, with their scale and zero point."""
 
@@ -80,8 +87,8 @@ class _Writer:
         self.codes: dict[str, tuple[float, int]] = {}
         self.inputs: list[onnx.ValueInfoProto] = []
 
-    def image(self, side: int, zero_point: int = 0) -> str:
-        self.inputs.append(helper.make_tensor_value_info("image", TensorProto.UINT8, (1, side, side, 4)))
+    def image(self, side: int, zero_point: int = 0, channels: int = 4) -> str:
+        self.inputs.append(helper.make_tensor_value_info("image", TensorProto.UINT8, (1, side, side, channels)))
         self.nodes.append(helper.make_node("Transpose", ["image"], ["image_nchw"], "enter", perm=[0, 3, 1, 2]))
         self.codes["image_nchw"] = (1 / 64, zero_point)
         return "image_nchw"

@@ -82,6 +82,11 @@ def _head_conv(graph: FloatGraph, tensor: str, anchors: int, classes: int) -> No
             f"head maps [1, {wanted}, rows, columns] ({anchors} anchors · (5 + {classes} classes)) right out of a "
             "Conv. Cut the decoding off before the export, or correct --anchors or --labels."
         )
+    if readers := graph.consumers(tensor):
+        raise GraphUnsupported(
+            f"output {tensor!r} is read again by {readers[0].operator} {readers[0].name!r}: the scales of a head map "
+            "are those of its boxes, which no other layer could read. Export a network whose head maps end there."
+        )
     return node
 
 

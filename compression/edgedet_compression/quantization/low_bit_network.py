@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import torch
+from edgedet_runtime.errors import GraphUnsupported
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -234,8 +235,11 @@ def low_bit(network: nn.Module, scheme: Scheme, normalization: Normalization, im
         if norm is not None:
             assert norm.running_mean is not None
             norm.running_mean -= offset
-        else:
-            assert layer.bias is not None
+        elif layer.bias is not None:
             layer.bias += offset
+        else:
+            raise GraphUnsupported(
+                f"{first.module}: the first layer needs a bias or a BatchNorm: normalization moves there"
+            )
     found.start(images)
     return found.eval()

@@ -59,7 +59,7 @@ class _Trace:
         for node in self.traced.graph.nodes:
             if node.op == "placeholder":
                 self.tensors[node] = IMAGE
-            elif node.op in {"call_module", "call_function"}:
+            elif node.op in {"call_module", "call_function", "call_method"}:
                 self._add(node)
         return tuple(self.found.values())
 
@@ -86,7 +86,7 @@ class _Trace:
 
     def _add(self, node: fx.Node) -> None:
         called: Any = type(self.module(node)) if node.op == "call_module" else node.target
-        what = str(called.__name__)
+        what = called if isinstance(called, str) else str(called.__name__)
         if what not in _OPERATIONS:
             known = ", ".join(_OPERATIONS)
             raise GraphUnsupported(f"{node.name}: {what} has no low-bit form; replace it by one of {known}")
@@ -102,8 +102,16 @@ def _layer(trace: _Trace, node: fx.Node) -> None:
 
 def _choose(trace: _Trace, node: fx.Node) -> None:
     weight = node.args[1]
-    if not isinstance(weight, fx.Node) or weight.op != "get_attr" or len(node.args) > 2:
-        raise GraphUnsupported(f"{node.name}: a convolution that is no layer must have a buffer of zeros and ones")
+    if (
+        not isinstance(weight, fx.Node)
+        or weight.op != "get_attr"
+        or len(node.args) > 2
+        or node.kwargs.keys() - {"stride"}
+    ):
+        raise GraphUnsupported(
+            f"{node.name}: a convolution that is no layer must have a buffer of zeros and ones, "
+            "and nothing else but a stride"
+        )
     name = str(weight.target)
     values: torch.Tensor = trace.traced.get_buffer(name)
     if not bool(((values == 0) | (values == 1)).all()):
@@ -120,8 +128,8 @@ def _relu(trace: _Trace, node: fx.Node) -> None:
 
 
 def _add(trace: _Trace, node: fx.Node) -> None:
-    if len(node.all_input_nodes) != 2:
-        raise GraphUnsupported(f"{node.name}: only two computed tensors can be added")
+    if len(node.all_input_nodes) != 2 or node.kwargs:
+        raise GraphUnsupported(f"{node.name}: only two computed tensors can be added, as they are")
     trace.make(node, "add", count=2)
 
 
@@ -144,6 +152,8 @@ def _average(trace: _Trace, node: fx.Node) -> None:
 
 
 def _flatten(trace: _Trace, node: fx.Node) -> None:
+    if (*node.args[1:], *node.kwargs.values()) != (1,):
+        raise GraphUnsupported(f"{node.name}: flatten must keep the batch and nothing else: flatten(x, 1)")
     trace.make(node, "flatten")
 
 

@@ -138,6 +138,8 @@ def _noise_of_planes(
         sums = writer.node("Reshape", [sums, writer.shape(tiles, 1, 1, *pixels_)], "squares_by_plane")
         each = each.reshape(1, planes, 1, 1, 1)
     product = writer.node("Mul", [sums, writer.constant("cell_variance", each)], "variance")
+    if any(pulse.of_code(mapped.zero_point) for pulse in mapped.pulses):
+        product = writer.node("Relu", [product], "variance_from_0")  # as above, where sums are beyond whole numbers
     deviation = writer.node("Sqrt", [product], "deviation")
     if mapped.conversions == 1:
         return writer.node("Mul", [noise, deviation], "noise")
@@ -150,7 +152,7 @@ def _noise_of_planes(
 def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> str:
     """Sums over the rows of each tile, the same for all of its columns: [pulses · tiles, 1, rows, columns].
 
-    Whole numbers, which float32 holds up to 2^24: where no word line is driven, a sum is 0 without a residue.
+    Whole numbers, which float32 holds up to 2^24: to there, where no word line is driven, a sum is 0 without a residue.
 
     Tiles that cut channels are summed over these first, which leaves one channel to convolve.
     """

@@ -43,6 +43,8 @@ class Cell(Record):
             raise ValueError("mean_na and sigma_na: one value per level, or none")
         if np.any(np.diff(self.mean_na) <= 0):
             raise ValueError("mean_na: currents must rise from level to level")
+        if self.mean_na and (self.off_na, self.i_max_na) != (self.mean_na[0], self.mean_na[-1]):
+            raise ValueError("off_na and i_max_na: of measured levels, the first and the last of mean_na")
         return self
 
     @property
@@ -72,6 +74,10 @@ class Cell(Record):
             measured[levels] if self.is_measured else np.maximum(levels * self.level_na(top), self.off_na)
         )
         return found_na
+
+    def full_shares(self, levels: NDArray[np.integer], top: int) -> NDArray[np.float64]:
+        """Currents of levels 0 … `top` as shares of `i_max_na` (same shape); 0 at level 0, the off current left out."""
+        return np.where(levels > 0, self.target_na(levels, top) / self.i_max_na, 0.0)
 
     @classmethod
     def from_csv(cls, file: Path, read_v: float) -> Self:

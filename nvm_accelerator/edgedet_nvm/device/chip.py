@@ -85,7 +85,7 @@ class Chip:
         source, result = target_levels.reshape(-1), found.reshape(-1)
         for first in range(0, len(source), _CELLS_AT_ONCE):
             block = slice(first, first + _CELLS_AT_ONCE)
-            levels = self._current_na(cell.target_na(source[block], top), draws) / cell.level_na(top)
+            levels = self._current_na(source[block], top, draws) / cell.level_na(top)
             result[block] = levels if grid_bits is None else on_grid(levels, grid_bits)
         return found
 
@@ -137,11 +137,11 @@ class Chip:
         return cell.level_na(top or cell.level_count - 1) * reference * _AMPERE_PER_NA / cell.read_v
 
     def _current_na(
-        self, target_na: NDArray[np.float64], draws: Mapping[str, np.random.Generator]
+        self, levels: NDArray[np.integer], top: int, draws: Mapping[str, np.random.Generator]
     ) -> NDArray[np.float64]:
         preset, cell = self.preset, self.preset.cell
         programming, transistor = preset.programming, preset.transistor
-        current_na = programmed(target_na, cell, programming, draws["programming"])
+        current_na = programmed(cell.target_na(levels, top), top, cell, programming, draws["programming"])
         if preset.retention is not None:
             current_na = aged(current_na, self.hours, preset.retention, transistor, draws["retention"])
         if programming.stuck_on or programming.stuck_off:  # at any age

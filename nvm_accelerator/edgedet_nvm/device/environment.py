@@ -38,8 +38,8 @@ class Environment(Record):
     """Share of the change of a replica cell's current that the converter's reference follows (in the exponent)."""
     replica_na: Positive
     """Current of the replica cell at tt, 25 °C."""
-    min_c: float
-    max_c: float
+    min_c: Annotated[float, Field(gt=-CELSIUS_TO_K)]
+    max_c: Annotated[float, Field(lt=1000)]
     """Temperatures that the constants are meant for, in °C."""
     ff: Corner
     ss: Corner

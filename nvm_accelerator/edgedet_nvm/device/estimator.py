@@ -19,12 +19,12 @@ class Activity:
     """What a layer on tiles did for one photo (or a tile, or several layers)."""
 
     macs: int
-    """Multiply-accumulates of the network's layer, whatever they became on the array."""
+    """Multiply-accumulates of the package's layer, whatever they became on the array."""
     tiles: int
     reads: int
     """Reads one after the other: output positions × pulses. Tiles of a layer read at the same time."""
     full_cell_reads: float
-    """Σ over reads and cells of (code / highest code)·(level / highest level): reads of a cell that is fully on."""
+    """Σ over reads and cells of (code / highest code)·(current / highest level's): reads of a cell that is fully on."""
     driver_events: int
     """Pulses other than 0 that word line drivers gave: a code of 0 costs nothing."""
     gate_events: int
@@ -60,7 +60,7 @@ def tile_activity(
         macs=positions * rows * outputs,
         tiles=1,
         reads=count * positions,
-        full_cell_reads=float(row_sums @ levels.sum(axis=1, dtype=np.int64)) / (top * full_code),
+        full_cell_reads=float(row_sums @ preset.cell.full_shares(levels, top).sum(axis=1)) / full_code,
         driver_events=driven,
         gate_events=driven * columns,
         conversions=conversions,
@@ -114,7 +114,10 @@ class Estimate:
 
     @property
     def tops_per_watt(self) -> float:
-        """10^12 operations per joule, two per MAC; 0 where no layer is on the chip."""
+        """10^12 operations per joule, two per MAC, one photo at a time; 0 where no layer is on the chip.
+
+        With a photo in every layer, a photo's share of the idle energy is less.
+        """
         return 2e-6 * self.macs / self.energy_uj.total if self.macs else 0.0
 
 

@@ -14,7 +14,7 @@ def read_sigma(levels: NDArray[np.float64], top: int, cell: Cell, noise: Spread 
         return np.full(levels.shape, uniform)
     assert noise is not None  # without any, σ is uniform
     level_na = cell.level_na(top)
-    return spread_na(noise, levels * level_na, cell) / level_na
+    return spread_na(noise, levels * level_na, cell, top) / level_na
 
 
 def uniform_sigma(top: int, noise: Spread | None) -> float | None:

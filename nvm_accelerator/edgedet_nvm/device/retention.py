@@ -29,9 +29,22 @@ class ChargeLoss(Record):
     max_hours: Positive
     """Beyond it the law is not claimed to hold."""
 
+    @model_validator(mode="after")
+    def _never_beyond_neutral(self) -> Self:
+        if (lost := self._lost(self.max_hours)) > 1:
+            raise ValueError(
+                f"share_per_decade: after max_hours {lost:.0%} of the charge would be lost; lower it or max_hours, or "
+                "raise t0_h"
+            )
+        return self
+
+    def _lost(self, hours: float) -> float:
+        """Share of the distance to the neutral charge."""
+        return self.share_per_decade * float(np.log10(1 + hours / self.t0_h))
+
     def moved(self, current_na: Currents, hours: float, transistor: Transistor) -> Currents:
         """Currents after `hours`, in nA; cells without any current stay so."""
-        lost = self.share_per_decade * np.log10(1 + hours / self.t0_h)
+        lost = self._lost(hours)
         now_v = transistor.overdrive_v(current_na)
         neutral_v = float(transistor.overdrive_v(np.asarray(self.neutral_na)))
         conducts = np.isfinite(now_v)
@@ -52,7 +65,7 @@ class MeasuredDrift(Record):
     """Times of measurement, from 0."""
     current_na: tuple[NotNegative, ...] = Field(min_length=2)
     """Currents at time 0 that `drift_na` is told for."""
-    drift_na: tuple[tuple[float, ...], ...]
+    drift_na: tuple[tuple[Annotated[float, Field(allow_inf_nan=False)], ...], ...]
     """Mean change, in nA: a row per time, a column per current."""
     a_na: tuple[Positive, ...]
     b_na: tuple[Positive, ...]

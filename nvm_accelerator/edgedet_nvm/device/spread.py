@@ -13,7 +13,10 @@ Currents = NDArray[np.float64]
 
 
 class RelativeSpread(Record):
-    """σ = share · I_max in every cell (`of` = g_max), or σ = share · I of the cell itself (`of` = own)."""
+    """σ = share · current of the slice's highest level in every cell (`of` = g_max), or share · I of the cell (own).
+
+    The slice's highest level has I_max; of a measured cell, what was measured of it.
+    """
 
     law: Literal["relative"]
     share: Annotated[float, Field(ge=0, le=0.5)]
@@ -39,11 +42,11 @@ class MeasuredSpread(Record):
 Spread = Annotated[RelativeSpread | SaturatingSpread | MeasuredSpread, Field(discriminator="law")]
 
 
-def spread_na(spread: Spread, current_na: Currents, cell: Cell) -> Currents:
-    """Standard deviation of cells that carry `current_na`, in nA, same shape."""
+def spread_na(spread: Spread, current_na: Currents, cell: Cell, top: int) -> Currents:
+    """Standard deviation of cells that carry `current_na`, in nA, same shape, in a slice with levels 0 … `top`."""
     match spread:
         case RelativeSpread(of="g_max"):
-            return np.full(current_na.shape, spread.share * cell.i_max_na)
+            return np.full(current_na.shape, spread.share * cell.level_na(top) * top)
         case RelativeSpread():
             return spread.share * current_na
         case SaturatingSpread():

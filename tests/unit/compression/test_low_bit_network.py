@@ -1,5 +1,6 @@
 """Networks of 4 bits: where quantizers are put, and that torch, ONNX Runtime and numpy compute the same codes."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from edgedet_compression.quantization.image_codes import ImageCodes
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.insertion import Scheme
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork, low_bit
+from edgedet_compression.quantization.operations import trace_operations
 from edgedet_compression.quantization.quantizer import Grid
 from edgedet_compression.training.classification import normalized
 from edgedet_runtime.errors import GraphUnsupported
@@ -26,6 +28,7 @@ from edgedet_runtime.manifest import InputSpec, Provenance
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.verification import verify_package
 from torch import nn
+from torch.nn import functional
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.usefixtures("one_thread")]
 
@@ -239,6 +242,46 @@ class Late(nn.Module):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         return self.norm(torch.relu(self.conv(values)))
+
+
+class Written(nn.Module):
+    """A network whose last steps are written down as a function: `end` of the map, the linear layer, and both maps."""
+
+    def __init__(self, end: Callable[[torch.Tensor, nn.Module], torch.Tensor]) -> None:
+        super().__init__()
+        self.conv, self.linear, self.end = nn.Conv2d(3, 4, 3), nn.Linear(4, 10), end
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return self.end(functional.adaptive_avg_pool2d(torch.relu(self.conv(values)), 1), self.linear)
+
+
+def test_methods_of_tensors_are_read_as_functions_are():
+    written = [Written(lambda x, linear: linear(x.flatten(1))), Written(lambda x, linear: linear(torch.flatten(x, 1)))]
+    method, function = (trace_operations(network) for network in written)
+    assert method == function
+    assert [operation.kind for operation in method] == ["layer", "average", "flatten", "layer"]
+
+
+@pytest.mark.parametrize(
+    ("end", "message"),
+    [
+        (lambda x, linear: linear(x.flatten(1)).neg(), "neg has no low-bit form"),
+        (lambda x, linear: linear(x.mean((2, 3))), "mean has no low-bit form"),
+        (lambda x, linear: linear(torch.flatten(torch.add(x, x, alpha=2), 1)), "can be added, as they are"),
+        (lambda x, linear: linear(torch.flatten(x)), r"flatten must keep the batch and nothing else: flatten\(x, 1\)"),
+    ],
+)
+def test_what_a_low_bit_network_would_leave_out_is_refused(
+    end: Callable[[torch.Tensor, nn.Module], torch.Tensor], message: str
+):
+    with pytest.raises(GraphUnsupported, match=message):
+        trace_operations(Written(end))
+
+
+def test_a_first_layer_that_cannot_take_the_normalization_in_is_refused():
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Conv2d(4, 10, 1))
+    with pytest.raises(GraphUnsupported, match="0: the first layer needs a bias or a BatchNorm"):
+        low_bit(network.eval(), Scheme(), CIFAR10_NORMALIZATION, images(COLOR))
 
 
 @pytest.mark.parametrize(

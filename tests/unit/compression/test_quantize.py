@@ -134,6 +134,14 @@ def test_a_packaged_detector_finds_the_boxes_of_its_float_network(tmp_path: Path
     assert matched.mean() > 0.8
 
 
+def test_a_head_map_that_is_read_again_is_refused():
+    graph, rng = GraphBuilder("detector", (1, 3, SIDE, SIDE)), np.random.default_rng(0)
+    graph.conv("coarse", "image", rng.normal(size=(16, 3, 3, 3)).astype("f"), np.zeros(16, "f"), padding=1, stride=2)
+    graph.conv("fine", "coarse", rng.normal(size=(16, 16, 1, 1)).astype("f"), np.zeros(16, "f"))
+    with pytest.raises(GraphUnsupported, match=r"output 'coarse' is read again by Conv 'fine'"):
+        quantize(graph.model(["coarse", "fine"]), photos(0), Normalization(), YoloShape((2, 2), 3))
+
+
 def test_an_output_that_is_no_raw_head_map_is_refused_with_its_shape():
     with pytest.raises(GraphUnsupported, match=r"'coarse' has shape \[1, 16, 4, 4\] .* raw head maps \[1, 18, rows"):
         quantize(detector(0), photos(0), Normalization(), YoloShape((2, 2), 4))

@@ -10,6 +10,7 @@ from edgedet_nvm.device.transistor import BOLTZMANN_V_PER_K, REFERENCE_K, Transi
 from edgedet_nvm.errors import LevelsRefused, OutOfRange
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 CELL = Cell(level_count=16, i_max_na=1500.0, off_na=0.5, read_v=0.6)
 TRANSISTOR = Transistor(specific_na=130.0, slope_factor=1.4)
@@ -39,6 +40,18 @@ def test_levels_that_the_cell_does_not_have_are_refused(levels: list[int], top: 
 def test_a_slice_of_more_levels_than_the_cell_is_refused():
     with pytest.raises(OutOfRange, match="top: 16 is no level of a cell with 16; give 1…15"):
         CELL.target_na(np.array([0]), 16)
+
+
+def test_a_cells_share_of_full_current_is_that_of_its_target_and_nothing_at_level_0():
+    assert CELL.full_shares(np.array([0, 3, 7]), 7) == pytest.approx([0, 3 / 7, 1])
+    measured = Cell(level_count=3, i_max_na=300.0, off_na=1.0, read_v=0.6, mean_na=(1, 90, 300), sigma_na=(0, 0, 0))
+    assert measured.full_shares(np.array([0, 1]), 1) == pytest.approx([0, 0.3])
+    assert measured.full_shares(np.array([0, 1, 2]), 2) == pytest.approx([0, 0.3, 1])
+
+
+def test_measured_levels_and_a_contradicting_range_are_refused():
+    with pytest.raises(ValidationError, match="off_na and i_max_na: of measured levels, the first and the last"):
+        Cell(level_count=2, i_max_na=2000.0, off_na=1.0, read_v=0.6, mean_na=(1.0, 200.0), sigma_na=(0.0, 0.0))
 
 
 def test_a_measured_cell_has_the_currents_of_its_file(tmp_path: Path):

@@ -107,7 +107,9 @@ def test_level_units_are_those_of_the_slice():
 
 
 def test_a_measured_cells_levels_stand_where_they_were_measured():
-    cell = Cell(level_count=3, i_max_na=200.0, read_v=0.6, mean_na=(1.0, 90.0, 200.0), sigma_na=(0.0, 0.0, 0.0))
+    cell = Cell(
+        level_count=3, i_max_na=200.0, off_na=1.0, read_v=0.6, mean_na=(1.0, 90.0, 200.0), sigma_na=(0.0, 0.0, 0.0)
+    )
     slices = IDEAL.slices.model_copy(update={"bits_per_cell": 1})
     chip = Chip(IDEAL.model_copy(update={"cell": cell, "slices": slices}), 0)
     assert not chip.is_ideal

@@ -1,11 +1,13 @@
 """The compiled graphs, int8 and float32, give the oracle's codes in every layer."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import pytest
 from edgedet_nvm.cells import LayerCells, LayerPlan, target_cells
 from edgedet_nvm.compile import compile_network
-from edgedet_nvm.compile.network import CompiledNetwork, compile_float
+from edgedet_nvm.compile.network import CompiledNetwork, compile_float, exposed, noise_name
 from edgedet_nvm.converter import Converter, ReadRange
 from edgedet_nvm.mapping import Arrays, Cut, MappedLayer, map_network
 from edgedet_nvm.oracle import run_oracle
@@ -15,8 +17,8 @@ from edgedet_runtime.quantized_graph import read_quantized_graph
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.nvm.arrays_at_work import assert_equals_oracle, run
-from tests.unit.quantized_networks import network, photo
+from tests.unit.nvm.arrays_at_work import assert_equals_oracle, digital_outputs, run
+from tests.unit.quantized_networks import network, photo, wide_layer
 
 SLICES = Slicing.differential(15, 7)
 BITS = Slicing.twos_complement(8)
@@ -141,6 +143,21 @@ def test_errors_noise_and_wire_losses_give_the_oracles_codes(case: str, general:
     noisy = assert_equals_oracle(compiled, model, plans, photo(4), noise)
     silent = run(compiled, model, photo(4), {name: np.zeros_like(values) for name, values in noise.items()})
     assert any((codes != noisy[name]).any() for name, codes in silent.items())
+
+
+@pytest.mark.parametrize("zero_point", [201, 223, 243, 255])
+@pytest.mark.parametrize("channels", [57, 59, 61, 63])
+def test_read_noise_has_a_deviation_also_where_sums_of_squares_are_beyond_whole_numbers(channels: int, zero_point: int):
+    model = wide_layer(channels, zero_point)
+    mapped = layers(model, Arrays(rows=576, columns=1024, slicing=ONE_PAIR))["conv"]
+    assert max(mapped.rows) * zero_point**2 > 2**24
+    cells = replace(target_cells(mapped), read_variance=np.array([0.01]))
+    compiled = compile_network(model, {"conv": LayerPlan(mapped, random_converter(mapped, 8, 0), cells)})
+    watched = exposed(compiled.model, {"conv:deviation": onnx.TensorProto.FLOAT})
+    feeds = {"image": np.zeros((1, 3, 3, channels), np.uint8)} | {
+        noise_name(name): values for name, values in normals(compiled, 0).items()
+    }
+    assert np.isfinite(digital_outputs(watched, feeds)["conv:deviation"]).all()
 
 
 def test_a_converter_beyond_8_bits_takes_the_float_form():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from edgedet_nvm.device.cell import Cell
 from edgedet_nvm.device.estimator import Activity, estimate, side_by_side, tile_activity
 from edgedet_nvm.device.inputs import pulses_of
 from edgedet_nvm.device.preset import load_preset
@@ -39,6 +40,20 @@ def test_energy_is_the_sum_of_its_parts_in_picojoules():
     assert found.total == pytest.approx(
         found.array + found.drivers + found.adc + found.shift_add + found.buffer + found.idle
     )
+
+
+def test_measured_cells_carry_what_was_measured_also_where_a_slice_takes_the_lower_levels():
+    means = (0.0, 10.0, 30.0, 40.0, *(100.0 * level for level in range(4, 16)))
+    cell = Cell(level_count=16, i_max_na=1500.0, off_na=0.0, read_v=0.6, mean_na=means, sigma_na=(0.0,) * 16)
+    measured = NOR.model_copy(update={"cell": cell})
+    found = tile_activity(PULSES[:1], np.array([[3, 0], [1, 2], [0, 0]]), 3, 15, measured)
+    assert NOR.costs is not None
+    # Pulses: 15 and 15 on the first row (of codes 15 and 255's low half), 0 on the second.
+    low = PULSES[0].sum(axis=0) / 15
+    expected_na = low[0] * 40 + low[1] * (10 + 30)
+    assert found.full_cell_reads == pytest.approx(expected_na / 1500)
+    energy = estimate([found], measured).energy_uj.array
+    assert energy == pytest.approx(expected_na * 1e-9 * NOR.costs.supply_v * NOR.costs.pulse_ns * 1e-9 * 1e6)
 
 
 def test_a_photo_without_a_code_costs_conversions_but_neither_current_nor_drivers():

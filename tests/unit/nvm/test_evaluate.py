@@ -120,7 +120,8 @@ def test_the_command_tells_what_a_photo_takes_of_the_chip_from_the_codes_seen(
     assert found["area_mm2"]["total"] > found["area_mm2"]["adc"] > 0
     assert found["tops"] == pytest.approx(2e-9 * found["macs"] / found["interval_ms"])
     assert found["tops_per_watt"] == pytest.approx(2e-6 * found["macs"] / np.mean(energies))
-    assert f"{found['tops']:.4g} TOPS, {found['tops_per_watt']:.4g} TOPS/W" in told.output
+    assert f"ms, at {found['tops_per_watt']:.4g} TOPS/W" in told.output
+    assert f"ms, {found['tops']:.4g} TOPS" in told.output
     assert "µJ a photo, mean of 20" in told.output
 
 

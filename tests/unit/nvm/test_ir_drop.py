@@ -1,12 +1,15 @@
 """IR drop: the closed forms against a nodal solve, on tiles where ignoring the wires would err by 5 % and more."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.ir_drop import crossbar_conductance, nor_coefficient, nor_conductance, path_shares
 from edgedet_nvm.device.nodal import crossbar_currents, nor_currents
-from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.device.preset import Preset, load_preset
 
+PAGE = " ".join((Path(__file__).parents[3] / "docs" / "nvm.md").read_text(encoding="utf-8").split())
 SIDE = 64
 
 
@@ -58,11 +61,24 @@ def test_a_nor_arrays_closed_form_is_within_two_percent_where_ignoring_wires_err
             assert relative(ignored, exact) >= 0.05
 
 
-@pytest.mark.parametrize("name", ["nor-flash-65nm", "nor-flash-40nm", "sonos-40nm"])
-def test_wires_of_a_preset_take_less_than_five_percent_at_usual_codes_and_the_closed_form_knows_them(name: str):
-    preset, rng = load_preset(name), np.random.default_rng(0)
+@pytest.mark.parametrize(
+    ("name", "percent"), [("nor-flash-65nm", "2.4"), ("nor-flash-40nm", "3.7"), ("sonos-40nm", "1.8")]
+)
+def test_wires_of_a_preset_take_less_than_five_percent_at_usual_codes_and_the_closed_form_knows_them(
+    name: str, percent: str
+):
+    preset = load_preset(name)
+    lost = lost_to_wires(preset, preset.tile.rows)
+    assert f"{100 * lost:.1f}" == percent
+    assert f"{percent} % in `{name}`" in PAGE
+    assert lost_to_wires(preset, 2 * preset.tile.rows) > 0.05  # it has the most rows that the rule allows
+
+
+def lost_to_wires(preset: Preset, rows: int) -> float:
+    """By the nodal solve, which the closed form must follow."""
+    rng = np.random.default_rng(0)
     assert preset.wires is not None
-    rows, top, full_code = preset.tile.rows, preset.cell.level_count - 1, 2**preset.drive.bits - 1
+    top, full_code = preset.cell.level_count - 1, 2**preset.drive.bits - 1
     levels = np.rint(np.abs(rng.normal(0, top / 4, (rows, 8)))).clip(max=top) * rng.integers(0, 2, (rows, 8))
     codes = rng.integers(1, full_code + 1, rows) * rng.integers(0, 2, rows)
     sums, k = codes @ levels, Chip(preset, 0).drop_coefficient(levels, full_code)
@@ -70,8 +86,8 @@ def test_wires_of_a_preset_take_less_than_five_percent_at_usual_codes_and_the_cl
     loop_ohm = preset.wires.bit_line_ohm + preset.wires.source_line_ohm
     on = levels * codes[:, np.newaxis] / full_code * siemens
     exact = nor_currents(on, loop_ohm, preset.cell.read_v) / siemens / preset.cell.read_v * full_code
-    assert 0.005 < relative(sums, exact) < 0.05
-    assert relative(sums / (1 + k * sums), exact) < 0.005
+    assert relative(sums / (1 + k * sums), exact) < 0.015
+    return relative(sums, exact)
 
 
 def test_without_resistance_nothing_is_lost_and_empty_columns_have_no_coefficient():

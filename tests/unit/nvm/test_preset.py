@@ -45,6 +45,13 @@ def test_every_constant_has_its_source_beside_it(name: str):
         ("share = 0.01", "share = 0.7", r"programming\.error\.relative\.share"),
         ('of = "own"', 'of = "both"', r"programming\.error\.relative\.of"),
         ("stuck_on = 1e-5", "stuck_on = 1.5", r"programming\.stuck_on"),
+        ("stuck_on = 1e-5", "stuck_on = 1.0", r"programming: .*stuck_on and stuck_off: together they may not exceed 1"),
+        (
+            "t0_h = 1.0",
+            "t0_h = 1e-99",
+            r"retention.*share_per_decade: after max_hours 10\d% of the charge would be lost",
+        ),
+        ("min_c = -40.0", "min_c = -300.0", r"environment\.min_c"),
         ("slope_factor = 1.4", "slope_factor = 0.5", r"transistor\.slope_factor"),
         ("threshold_tracking = 0.99", "threshold_tracking = 1.1", r"environment\.threshold_tracking"),
         ("bit_line_ohm = 1.2", "bit_line_ohm = -1", r"wires\.bit_line_ohm"),

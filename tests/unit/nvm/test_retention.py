@@ -69,6 +69,7 @@ def test_times_that_the_law_does_not_hold_for_are_refused(retention: ChargeLoss 
         ({"a_na": (1.0,)}, "one entry for each of `hours`"),
         ({"drift_na": ((0.0,),) * 6}, "every row needs one value"),
         ({"hours": (1.0, 24.0, 48.0, 72.0, 96.0, 120.0)}, "must rise from 0"),
+        ({"drift_na": ((float("nan"),) * 6,) * 6}, "finite number"),
     ],
 )
 def test_an_incomplete_table_is_refused(change: dict[str, tuple[float, ...]], message: str):

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edgedet_nvm.chip_evaluation import evaluate_chip
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
-from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.device.preset import AdcCircuit, load_preset
 from edgedet_nvm.errors import OutOfRange, ResultsRefused
 from edgedet_nvm.evaluation_set import folder_photos, own_set
 from edgedet_nvm.monte_carlo.grid import Grid, make_grid
@@ -21,6 +22,7 @@ from edgedet_nvm.monte_carlo.plots import plots
 from edgedet_nvm.monte_carlo.results_file import ResultsFile
 from edgedet_nvm.monte_carlo.summary import as_csv, summarize
 from edgedet_nvm.monte_carlo.sweep import Outcome, Sweep, run_sweep
+from edgedet_nvm.sidecar import compile_package
 from edgedet_runtime.letterbox import to_input
 from typer.testing import CliRunner
 
@@ -190,7 +192,18 @@ def test_a_chip_keeps_its_programming_errors_under_every_condition():
     assert [(chip.preset.programming.error_scale, chip.temperature_c) for chip in chips] == [
         (1.0, 25.0), (1.0, 85.0), (2.0, 25.0), (2.0, 85.0)
     ]  # fmt: skip
-    assert {chip.seed for chip in chips} == {7}
+    levels = np.full(2000, 8)
+    errors = {
+        (chip.preset.programming.error_scale, chip.temperature_c): chip.effective_levels(levels, "layer") - 8.0
+        for chip in chips
+    }
+    for temperature_c in (25.0, 85.0):  # the same draws, twice as large
+        once, twice = errors[1.0, temperature_c], errors[2.0, temperature_c]
+        assert np.corrcoef(once, twice)[0, 1] > 0.98
+        assert twice.std() == pytest.approx(2 * once.std(), rel=0.05)
+    assert np.corrcoef(errors[1.0, 25.0], errors[1.0, 85.0])[0, 1] > 0.98
+    other = conditions[0].chip(preset, 8).effective_levels(levels, "layer") - 8.0
+    assert abs(np.corrcoef(errors[1.0, 25.0], other)[0, 1]) < 0.1
 
 
 def test_the_csv_has_the_mean_over_chips_and_its_interval(whole: Outcome):
@@ -221,11 +234,23 @@ def test_there_is_a_plot_for_every_axis_of_several_values(whole: Outcome):
     assert drawn == plots(summarize(whole), whole)
 
 
+def measured_alone(sweep: Sweep, rows: int, bits: int) -> float:
+    """The figure of chip 0 of a preset that has those rows and bits itself."""
+    tile, adc = sweep.preset.tile, AdcCircuit(bits=bits)
+    preset = sweep.preset.model_copy(update={"tile": tile.model_copy(update={"rows": rows}), "adc": adc})
+    sidecar = compile_package(sweep.package, preset, NOR, 0, "channels", "mse", sweep.calibration)
+    (figure,) = evaluate_chip(sweep.package, sidecar, Chip(preset, 0), sweep.photos, lambda: None).figures
+    return figure.chip.value
+
+
 def test_rows_and_bits_are_mapped_and_calibrated_anew(sweep: Sweep, tmp_path: Path):
     grid = Grid(chips=1, adc_bits=(3, 8), rows=(36, 576))
     outcome = run_sweep(replace(sweep, grid=grid), tmp_path / "sweep.jsonl", no_bar)
     found = {(result.condition.rows, result.condition.adc_bits): result.value for result in outcome.results}
     assert len(found) == 4
+    for (rows, bits), value in found.items():
+        assert value == pytest.approx(measured_alone(sweep, rows, bits)), (rows, bits)
+    assert found[36, 8] != found[36, 3] != found[576, 3]
     assert sorted(plots(summarize(outcome), outcome)) == ["accuracy-against-adc-bits.svg", "accuracy-against-rows.svg"]
 
 
