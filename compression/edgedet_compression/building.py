@@ -207,7 +207,7 @@ def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:
     Raises:
         BuildRefused: another package took its place meanwhile.
     """
-    folder = package.folder.absolute()  # "." could not be moved
+    folder = package.folder.resolve()  # "." could not be moved, and a link would become a copy
     now = load_package(folder)
     if now.digest != package.digest:
         raise BuildRefused(f"{folder} became another package while it was measured: evaluate it again")
@@ -235,6 +235,14 @@ def _yolo_shape(anchors: Anchors, labels: Sequence[str]) -> YoloShape | None:
 
 def _input_spec(found: Outline, own: OwnNetwork) -> InputSpec:
     _, channels, height, width = found.shape
+    if channels not in {1, 3}:
+        raise BuildRefused(f"the network reads {channels} channels: photos have 3, or 1 where they are gray")
+    for name, rows, columns in found.heads:
+        if height % rows or width % columns or height // rows != width // columns:
+            raise BuildRefused(
+                f"output {name!r} has {rows} x {columns} cells for an input of {height} x {width} pixels: they must be "
+                "squares of whole pixels; export the network with an input whose sides are multiples of its stride"
+            )
     return InputSpec.model_validate(
         {
             "name": found.input,

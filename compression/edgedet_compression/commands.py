@@ -16,7 +16,7 @@ from edgedet_compression.accuracy import Measured, classification_metrics, detec
 from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.export.package_writer import put_back
+from edgedet_compression.export.package_writer import put_back, refuse_unwritable
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
@@ -56,7 +56,8 @@ def build(
     replace: Annotated[bool, typer.Option("--replace", help="Overwrite that version.")] = False,
     onnx: Annotated[Path | None, typer.Option(help="A float network of your own.", show_default=False)] = None,
     calibrate: Annotated[
-        Path | None, typer.Option(help="Folder of some 50 to 500 typical photos.", show_default=False)
+        Path | None,
+        typer.Option(help="Folder of some 50 to 500 typical photos; of more, 500 are taken.", show_default=False),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="Text file in UTF-8, one label a line.", show_default=False)
@@ -170,6 +171,7 @@ def evaluate(
     with faults_told(), bars() as progress:
         put_back(folder.absolute())
         package = load_package(folder)
+        _refuse_unwritable(package)
         metrics: Sequence[Metric]
         if recipe:
             if photos or annotations:
@@ -198,6 +200,19 @@ def evaluate(
             metrics = classification_metrics(dataset, Measured(package, command, None, progress))
         package = store_metrics(package, metrics)
     _show(package)
+
+
+def _refuse_unwritable(package: Package) -> None:
+    """Measuring takes minutes, and its figures go into the package."""
+    folder = package.folder.resolve()
+    try:
+        for place in (folder.parent, folder.parent.parent):
+            refuse_unwritable(place)
+    except OSError as error:
+        raise BuildRefused(
+            f"{folder}: the figures go into its manifest, and that folder cannot be written ({error.strerror}): "
+            "measure a copy"
+        ) from error
 
 
 def _refuse_own_choices(context: typer.Context) -> None:

@@ -1,5 +1,8 @@
 """Keeps a stage from validating a network on photos that this network has learned: its figures would flatter."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe import Recipe, look_up
 from edgedet_compression.recipe_stages import (
@@ -13,15 +16,18 @@ from edgedet_compression.recipe_stages import (
     origins,
 )
 
+Folders = Callable[[Recipe], Path]
+"""Where the data set of a recipe is: recipes may spell one folder differently."""
 
-def refuse_learned_validation(stage: Stage, recipe: Recipe) -> None:
+
+def refuse_learned_validation(stage: Stage, recipe: Recipe, folder_of: Folders) -> None:
     """Follow what the stage starts from, also into other recipes.
 
     Raises:
         BuildRefused: a training before it has learned the photos that it validates on.
     """
     for start in _validated(stage, recipe):
-        learner = _learner(start, recipe, recipe)
+        learner = _learner(start, recipe, recipe, folder_of)
         if learner is not None:
             raise BuildRefused(
                 f"it validates on photos that {learner} has learned: let it learn all of them, too (all_data = true), "
@@ -42,21 +48,21 @@ def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
     return ()
 
 
-def _learner(reference: Reference, owner: Recipe, asking: Recipe) -> Reference | None:
+def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Folders) -> Reference | None:
     """The nearest training behind a stage of recipe `owner`, or of RECIPE/STAGE, that has learned such photos."""
     owner, stage = look_up(reference, owner)
-    if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking):
+    if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking, folder_of):
         return reference
     if isinstance(stage, FreshCopyStage):  # has the structure alone
         return None
-    learners = (_learner(origin, owner, asking) for origin in origins(stage))
+    learners = (_learner(origin, owner, asking, folder_of) for origin in origins(stage))
     return next((learner for learner in learners if learner is not None), None)
 
 
-def _learns(stage: TrainStage | PruneWeightsStage, owner: Recipe, asking: Recipe) -> bool:
+def _learns(stage: TrainStage | PruneWeightsStage, owner: Recipe, asking: Recipe, folder_of: Folders) -> bool:
     """Whether a training of `owner` sees photos that `asking` validates on."""
     own, other = asking.data, owner.data
-    if (own.format, own.folder) != (other.format, other.folder):
+    if own.format != other.format or folder_of(asking) != folder_of(owner):
         return False
     if own.validation:
         return own.validation == other.train or (stage.all_data and own.validation == other.validation)

@@ -7,12 +7,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from edgedet_compression.building import NAME_PATTERN
 from edgedet_compression.training.schedule import Schedule, Share
 
-Positive = Annotated[float, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
 Augmentation = dict[str, bool | int | float | str]
 """Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
-Reference = str
+Reference = Annotated[str, Field(min_length=1)]
 """A stage of this recipe, or RECIPE/STAGE of another one."""
 
 

@@ -68,15 +68,14 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
         CompressionFault: one of its kinds; what was done stays, and the next run goes on from there.
     """
     data, folders = open_data(recipe, place), folders_of(recipe, place)
-    stages = _needed(recipe, until)
-    for stage in stages:
-        if not folders[stage.name].done:
-            _check(stage, recipe, data, place)
+    _check_all(recipe, until, place)
     done: dict[str, StageFolder] = {}
-    for stage in stages:
+    for stage in _needed(recipe, until):
         folder = folders[stage.name]
         if not folder.done:
+            _refuse_changed(stage, folder, recipe, place)
             read = {reference: _made(reference, folders, place) for reference in references(stage)}
+            _refuse_changed(stage, folder, recipe, place)  # again: other recipes' stages take hours
             _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.runs, place.progress))
         done[stage.name] = folder
     return done
@@ -163,11 +162,32 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
     return [stage for stage in recipe.stages if stage.name in wanted]
 
 
+def _check_all(recipe: Recipe, until: str | None, place: Workplace) -> None:
+    """Find out before the work what a stage would be refused for after hours; also those of other recipes."""
+    data, folders = open_data(recipe, place), folders_of(recipe, place)
+    for stage in _needed(recipe, until):
+        if folders[stage.name].done:
+            continue
+        _check(stage, recipe, data, place)
+        for name, slash, other in (reference.rpartition("/") for reference in references(stage)):
+            if slash:
+                _check_all(load_recipe(name), other, place)
+
+
+def _refuse_changed(stage: Stage, folder: StageFolder, recipe: Recipe, place: Workplace) -> None:
+    """A recipe that this one reads was edited since: what is made now would not be what the folder's name says."""
+    if folders_of(recipe, place)[stage.name].inputs != folder.inputs:
+        raise BuildRefused(
+            f"stage {stage.name}: a recipe that {recipe.name} reads was changed while it ran: the same command goes on "
+            "with it as it is now"
+        )
+
+
 def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
-    """Find out before the work what the stage would be refused for after hours."""
+    """What one stage would be refused for."""
     try:
         _check_references(stage)
-        refuse_learned_validation(stage, recipe)
+        refuse_learned_validation(stage, recipe, lambda other: open_data(other, place).folder.resolve())
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models, place.runs)
         elif isinstance(stage, TrainStage | PruneWeightsStage):
@@ -177,7 +197,7 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
         elif isinstance(stage, GivenStage):
             weights_file(stage, place.data)
     except BuildRefused as error:
-        raise BuildRefused(f"stage {stage.name}: {error}") from error
+        raise BuildRefused(f"{recipe.name}, stage {stage.name}: {error}") from error
 
 
 def _check_references(stage: Stage) -> None:

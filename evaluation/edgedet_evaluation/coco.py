@@ -39,19 +39,21 @@ class CocoDataset:
     def category_ids(self, labels: Sequence[str]) -> list[int]:
         """The category id of every label of a package: by name, or by place where both lists have the same order.
 
-        Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order.
+        Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order: at least half
+        of the names must stand in the same place in both, and none in another.
 
         Raises:
-            DataMismatch: a label is no category, and the lists differ in length or in the place of a common name.
+            DataMismatch: a label is no category, and the lists differ in length or order, or in most of their names.
         """
         by_name = {name: category for category, name in self.categories}
         if all(label in by_name for label in labels):
             return [by_name[label] for label in labels]
         by_place = [category for category, _ in self.categories]
-        if len(labels) == len(by_place) and all(
-            by_name.get(label, category) == category for label, category in zip(labels, by_place, strict=True)
-        ):
-            return by_place
+        places = [by_name.get(label) for label in labels]
+        if len(labels) == len(by_place):
+            same = sum(named == category for named, category in zip(places, by_place, strict=True))
+            if 2 * same >= len(labels) and same == sum(named is not None for named in places):
+                return by_place
         strange = next(label for label in labels if label not in by_name)
         raise DataMismatch(
             f"label {strange!r} of the package is none of the {len(by_place)} categories of {self.name}, which are not "

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from edgedet_evaluation.answering import read_photos
-from edgedet_evaluation.coco import CocoDataset, read_coco
+from edgedet_evaluation.coco import CocoDataset, is_object, read_coco
 from edgedet_evaluation.intervals import bootstrap_weights
 from edgedet_evaluation.mean_average_precision import DetectionScore, score_detections
 from edgedet_evaluation.voc import read_voc
@@ -110,7 +110,7 @@ class DetectionData:
 
         Raises:
             BuildRefused: the network's family is one of classifiers, or it has too many or too few anchors; or there
-                are fewer photos than a batch holds.
+                are fewer photos than a batch holds, or none of those to validate on has a box.
         """
         if isinstance(stage, TrainStage) and stage.network is not None:
             self._check_network(stage.network)
@@ -118,6 +118,12 @@ class DetectionData:
         if batch > count:
             name = self._all_training.name
             raise BuildRefused(f"batch = {batch}: {name} has {count} photos to learn: give a smaller one")
+        validation = None if stage.all_data else self._parts[1]
+        if validation is not None and not any(map(is_object, validation.content["annotations"])):
+            raise BuildRefused(
+                f"none of the {len(validation.photos)} photos to validate on has a box: give a larger data.hold_out or "
+                "another data.seed"
+            )
 
     def _check_network(self, settings: NetworkSettings) -> None:
         if settings.family not in _YOLO:

@@ -1,6 +1,7 @@
 """Writes a quantized network as a package: model.onnx, decoding tables, manifest, model card."""
 
 import io
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -85,10 +86,18 @@ def write_model_package(
 
 
 def write_with_metrics(folder: Path, package: Package, metrics: Sequence[Metric]) -> Package:
-    """A copy in a new folder with measured figures in manifest and card; the digest does not change."""
+    """A copy in a new folder with measured figures in manifest and card; the digest does not change.
+
+    Files that somebody put beside the package's own come along.
+    """
     manifest = package.manifest.model_copy(update={"metrics": tuple(metrics)})
     contents = {name: package.path(name).read_bytes() for name in manifest.files if name != CARD}
-    return _write(folder, manifest, contents)
+    written = _write(folder, manifest, contents)
+    for beside in package.folder.iterdir():
+        if not (folder / beside.name).exists():
+            copy = shutil.copytree if beside.is_dir() else shutil.copy2
+            copy(beside, folder / beside.name)
+    return written
 
 
 @contextmanager

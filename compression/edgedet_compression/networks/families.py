@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from edgedet_compression.errors import SourceMissing, SourceUnreadable
@@ -16,7 +15,7 @@ from edgedet_compression.networks.vgg import VGG
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.insertion import Scheme
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
-from edgedet_compression.tensor_file import read_tensors
+from edgedet_compression.tensor_file import read_tensors, write_tensors
 
 _FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "darknet": lambda cfg: DarknetModule(parse_cfg_text(cfg)),
@@ -50,9 +49,7 @@ def save_network(network: nn.Module, file: Path) -> None:
         "arguments": dict(specification.arguments),
         "state": {name: value.contiguous() for name, value in network.state_dict().items()},
     }
-    part = file.with_suffix(".part")
-    torch.save(content, part)
-    part.replace(file)
+    write_tensors(content, file)
 
 
 def load_network(file: Path) -> nn.Module:

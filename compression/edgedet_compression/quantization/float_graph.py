@@ -163,11 +163,12 @@ def load_float_graph(model: onnx.ModelProto) -> FloatGraph:
     graph = folded.graph
     constants = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
     nodes = []
-    for index, node in enumerate(graph.node):
+    _name_all(graph)
+    for node in graph.node:
         if node.op_type == "Constant":
             constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
             continue
-        nodes.append(_read_node(node, index))
+        nodes.append(_read_node(node))
     result = FloatGraph(
         input=graph.input[0].name,
         outputs=[output.name for output in graph.output],
@@ -179,14 +180,24 @@ def load_float_graph(model: onnx.ModelProto) -> FloatGraph:
     return result
 
 
-def _read_node(node: onnx.NodeProto, index: int) -> Node:
+def _name_all(graph: onnx.GraphProto) -> None:
+    """Nodes without a name get one that no other has."""
+    taken = {node.name for node in graph.node}
+    for index, node in enumerate(graph.node):
+        if not node.name:
+            node.name = f"{node.op_type}_{index}"
+            while node.name in taken:
+                node.name += "_"
+            taken.add(node.name)
+
+
+def _read_node(node: onnx.NodeProto) -> Node:
     attributes = {item.name: helper.get_attribute_value(item) for item in node.attribute}
     decoded = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
     inputs = list(node.input)
     while inputs and not inputs[-1]:
         inputs.pop()
-    name = node.name or f"{node.op_type}_{index}"
-    return Node(node.op_type, name, inputs, list(node.output), decoded)
+    return Node(node.op_type, node.name, inputs, list(node.output), decoded)
 
 
 def _with_fixed_input(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -13,6 +13,7 @@ from edgedet_compression.quantization.float_graph import FloatGraph, Node
 # Patches taken of all images together: three times as many as a 3 x 3 convolution of 512 channels has inputs.
 _PATCHES = 16384
 _BYTES_AT_ONCE = 500_000_000
+"""Of covariances; rounding takes several times as much."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class PatchStatistics:
     """Over patches flattened as the weights are, [in/group · rows · columns], one row of each per group."""
 
     means: npt.NDArray[np.float64]
-    covariances: npt.NDArray[np.float64]
+    covariances: npt.NDArray[np.float64] | None
+    """None of a layer of so many inputs that theirs would not fit into memory (fully connected ones of ImageNet)."""
 
 
 def patch_statistics(
@@ -54,7 +56,7 @@ def _collect(
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(graph.model(inner).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    sums = {node.name: _Sums() for node in nodes}
+    sums = {node.name: _Sums(products=_bytes(graph, node) <= _BYTES_AT_ONCE) for node in nodes}
     for image in images:
         outputs = session.run(inner, {graph.input: image}) if inner else []
         values = {graph.input: image, **dict(zip(inner, outputs, strict=True))}
@@ -66,19 +68,23 @@ def _collect(
 
 
 class _Sums:
-    def __init__(self) -> None:
+    def __init__(self, *, products: bool) -> None:
+        self.products = products
         self.count = 0
         self.first: npt.NDArray[np.float64] | float = 0.0
-        self.second: npt.NDArray[np.float64] | float = 0.0
+        self.second: npt.NDArray[np.float32] | float = 0.0
 
     def add(self, patches: npt.NDArray[np.float32]) -> None:
         """Patches [groups, n, inputs]."""
         self.count += patches.shape[1]
         self.first = self.first + patches.sum(axis=1, dtype=np.float64)
-        self.second = self.second + np.matmul(patches.transpose(0, 2, 1), patches)
+        if self.products:
+            self.second = self.second + np.matmul(patches.transpose(0, 2, 1), patches)
 
     def result(self) -> PatchStatistics:
         means = np.asarray(self.first) / self.count
+        if not self.products:
+            return PatchStatistics(means, None)
         covariances = np.asarray(self.second) / self.count - means[:, :, None] * means[:, None, :]
         return PatchStatistics(means, covariances)
 

@@ -42,6 +42,8 @@ class Outline:
     input: str
     shape: tuple[int, int, int, int]
     classes: int
+    heads: tuple[tuple[str, int, int], ...] = ()
+    """Of a detector: names, rows and columns of its outputs."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,13 @@ def outline(model: onnx.ModelProto, yolo: YoloShape | None = None) -> Outline:
         GraphUnsupported, SourceUnreadable: as `quantize` does.
     """
     graph = _read(model, yolo)
-    if yolo is not None:
-        head_convs(graph, yolo.anchors, yolo.classes)
     batch, channels, height, width = graph.shapes[graph.input]
-    return Outline(graph.input, (batch, channels, height, width), yolo.classes if yolo else _class_count(graph))
+    shape = batch, channels, height, width
+    if yolo is None:
+        return Outline(graph.input, shape, _class_count(graph))
+    head_convs(graph, yolo.anchors, yolo.classes)
+    heads = tuple((name, graph.shapes[name][2], graph.shapes[name][3]) for name in graph.outputs)
+    return Outline(graph.input, shape, yolo.classes, heads)
 
 
 def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:

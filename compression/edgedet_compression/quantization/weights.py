@@ -39,8 +39,8 @@ def quantize_weights(
     """Quantize weights [out, in/group, …] and bias [out].
 
     With `statistics` of the layer's inputs weights are rounded one after the other, those left make up for the
-    error so far (Frantar et al. 2022, "GPTQ"), and the bias takes up the mean error (Nagel et al. 2019). Without,
-    every weight goes to its nearest code.
+    error so far (Frantar et al. 2022, "GPTQ"), and the bias takes up the mean error (Nagel et al. 2019). Without
+    them, or their covariances, every weight goes to its nearest code.
     """
     exact = weight.astype(np.float64).reshape(len(weight), -1)
     scales = _scales(exact, bias.astype(np.float64), input_scale)
@@ -49,8 +49,10 @@ def quantize_weights(
         codes = _nearest(exact / scales[:, None])
     else:
         groups = len(statistics.means)
-        parts = zip(np.split(exact / scales[:, None], groups), statistics.covariances, strict=True)
-        codes = np.concatenate([_compensated(part, covariance) for part, covariance in parts])
+        codes = _nearest(exact / scales[:, None])
+        if statistics.covariances is not None:
+            parts = zip(np.split(exact / scales[:, None], groups), statistics.covariances, strict=True)
+            codes = np.concatenate([_compensated(part, covariance) for part, covariance in parts])
         error = np.split(codes * scales[:, None] - exact, groups)
         shift = [part @ means for part, means in zip(error, statistics.means, strict=True)]
         corrected = corrected - np.concatenate(shift)

@@ -38,6 +38,8 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
         folder = context.folder.path / f"round-{number}"
+        # The round before is kept by its weights; a checkpoint has three times the network's size.
+        (context.folder.path / f"round-{number - 1}" / CHECKPOINT).unlink(missing_ok=True)
         further = replace(task, first_epoch=task.first_epoch + (number - 1) * stage.schedule.epochs)
         train(pruned, further, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
 

@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.tensor_file import read_tensors
+from edgedet_compression.tensor_file import read_tensors, write_tensors
 from edgedet_compression.training.interruption import Interruption
 from edgedet_compression.training.schedule import Schedule, autocast
 from edgedet_compression.training.task import Task
@@ -104,20 +104,13 @@ def train(
             entry = _epoch(run, task, schedule, methods, interruption, checkpoint, progress)
             log.append(entry)
             _write_log(folder / LOG, log)
-            save(run.state(), checkpoint)
+            write_tensors(run.state(), checkpoint)
             if interruption.wished:  # in the evaluation
                 raise TrainingInterrupted(f"stopped after epoch {run.epoch} of {schedule.epochs}")
     if run.average is not None:
         network.load_state_dict(run.average.module.state_dict())
     network.eval()
     return log
-
-
-def save(state: Mapping[str, Any], file: Path) -> None:
-    """Write a checkpoint so that a process that dies leaves the old one or the new one."""
-    part = file.with_suffix(".part")
-    torch.save(dict(state), part)
-    part.replace(file)
 
 
 def _start(network: nn.Module, task: Task, schedule: Schedule) -> _Run:
@@ -150,12 +143,12 @@ def _epoch(
         advance()
         if interruption.wished:
             run.sums = sums
-            save(run.state(), checkpoint)
+            write_tensors(run.state(), checkpoint)
             raise TrainingInterrupted(f"stopped in epoch {run.epoch + 1}, step {run.step} of {task.steps}")
     evaluated = (run.epoch + 1) % schedule.evaluate_every == 0 or run.epoch + 1 == schedule.epochs
     if evaluated:  # it may take minutes; whoever breaks it off keeps the epoch
         run.sums = sums
-        save(run.state(), checkpoint)
+        write_tensors(run.state(), checkpoint)
     entry: dict[str, Any] = {"epoch": run.epoch + 1, "lr": run.scheduler.get_last_lr()[0]}
     entry |= {name: value / task.steps for name, value in sums.items()}
     run.epoch, run.step, run.sums = run.epoch + 1, 0, None

@@ -20,7 +20,7 @@ class Schedule(BaseModel):
     epochs: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)]
     """Photos of a step."""
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """At the peak."""
     shape: Literal["triangular", "cosine"] = "triangular"
     """How the learning rate rises and falls."""

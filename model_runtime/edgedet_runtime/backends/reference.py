@@ -69,11 +69,11 @@ def sliding_windows(tensor: NDArray[np.float64], layer: Layer) -> NDArray[np.flo
     kernel = tuple(attributes.get("kernel_shape") or _weights(layer).codes.shape[2:])
     top, left, bottom, right = attributes.get("pads", (0, 0, 0, 0))
     stride_y, stride_x = attributes.get("strides", (1, 1))
-    if tuple(attributes.get("dilations", (1, 1))) != (1, 1):
-        raise GraphUnsupported(f"layer {layer.name!r}: the reference backend has no rule for dilation")
+    apart_y, apart_x = attributes.get("dilations", (1, 1))
     padded = np.pad(tensor[0], ((0, 0), (top, bottom), (left, right)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel, axis=(1, 2))
-    return windows[:, ::stride_y, ::stride_x]
+    spans = ((kernel[0] - 1) * apart_y + 1, (kernel[1] - 1) * apart_x + 1)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(1, 2))
+    return windows[:, ::stride_y, ::stride_x, ::apart_y, ::apart_x]
 
 
 def saturated(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:

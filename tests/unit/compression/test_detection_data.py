@@ -75,6 +75,18 @@ def test_a_network_or_batch_that_does_not_fit_a_late_stage_is_told_before_the_fi
     assert not (tmp_path / "runs").exists()
 
 
+def test_photos_to_validate_on_without_a_box_are_refused_before_the_first_stage(folder: Path):
+    file = folder / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][:1]}))
+    data = DetectionData(DataSettings(format="coco", folder=str(folder), hold_out=3), folder)
+    stage = {"name": "all", "kind": "train", "network": {"family": "yolov3-tiny"}}
+    stage["schedule"] = {"epochs": 1, "batch": 4, "lr": 0.01}
+    with pytest.raises(BuildRefused, match=r"none of the 3 photos to validate on has a box: give a larger data\.hold"):
+        data.check(TrainStage.model_validate(stage))
+    data.check(TrainStage.model_validate(stage | {"all_data": True}))
+
+
 def test_photos_that_were_held_out_count_where_a_stage_learns_all(folder: Path):
     settings = DataSettings(format="coco", folder=str(folder), hold_out=2)
     stage = TrainStage.model_validate(

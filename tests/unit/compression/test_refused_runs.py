@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.held_out import refuse_learned_validation
-from edgedet_compression.recipe import load_recipe
-from edgedet_compression.runner import Workplace, folders_of, run_recipe
+from edgedet_compression.recipe import Recipe, load_recipe
+from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
+from pydantic import ValidationError
 
+from tests.unit.compression.toy_photos import write_shapes
 from tests.unit.compression.toy_recipe import RECIPE, recipe, toy_workplace
 
 pytestmark = pytest.mark.needs_torch
@@ -16,7 +18,9 @@ pytestmark = pytest.mark.needs_torch
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    return toy_workplace(tmp_path_factory.mktemp("work"))
+    work = tmp_path_factory.mktemp("work")
+    write_shapes(work / "data" / "more-photos")
+    return toy_workplace(work)
 
 
 @pytest.mark.parametrize(
@@ -131,10 +135,11 @@ def test_a_stage_of_another_recipe_that_is_of_the_wrong_kind_is_refused_before_t
         (("hold_out = 8", "hold_out = 8\nseed = 1"), True),
         (('kind = "train"\nnetwork', 'kind = "train"\nall_data = true\nnetwork'), True),
         (('folder = "photos"', 'folder = "more-photos"\nseed = 1'), False),
+        (('folder = "photos"', 'folder = "./more-photos/../photos"\nseed = 1'), True),
     ],
 )
 def test_what_another_recipe_has_learned_is_no_validation(
-    tmp_path: Path, change: tuple[str, str], learned: bool
+    place: Workplace, tmp_path: Path, change: tuple[str, str], learned: bool
 ) -> None:
     first = RECIPE.split('[[stages]]\nname = "sparse"', maxsplit=1)[0].replace(*change)
     (tmp_path / "first.toml").write_text(first, encoding="utf-8")
@@ -142,9 +147,29 @@ def test_what_another_recipe_has_learned_is_no_validation(
         'start = "dense"', f'start = "{tmp_path}/first.toml/dense"'
     )
     second = recipe(text)
+
+    def folder_of(asked: Recipe) -> Path:
+        return open_data(asked, place).folder.resolve()
+
     with pytest.raises(BuildRefused, match=r"first.toml/dense has learned") if learned else nullcontext():
-        refuse_learned_validation(second.stage("sparse"), second)
-    refuse_learned_validation(second.stage("thin"), second)  # it learns all of them itself
+        refuse_learned_validation(second.stage("sparse"), second, folder_of)
+    refuse_learned_validation(second.stage("thin"), second, folder_of)  # it learns all of them itself
+
+
+def test_what_a_stage_of_another_recipe_would_refuse_is_told_before_the_first(place: Workplace, tmp_path: Path) -> None:
+    first = tmp_path / "first.toml"
+    first.write_text(RECIPE.replace("batch = 8, lr = 0.05", "batch = 33, lr = 0.05"), encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"')
+    text = text.replace('start = "thin-structure"', f'start = "{first}/dense"')
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    with pytest.raises(BuildRefused, match=r"toy, stage dense: batch = 33: .* 24 images"):
+        run_recipe(recipe(text), elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_reference_to_nothing_is_refused() -> None:
+    with pytest.raises(ValidationError, match="at least 1 character"):
+        recipe(RECIPE.replace('start = "thin-structure"', 'start = ""'))
 
 
 def test_recipes_that_need_each_other_are_refused(place: Workplace, tmp_path: Path) -> None:

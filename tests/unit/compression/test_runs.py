@@ -9,6 +9,7 @@ import pytest
 from edgedet_compression.accuracy import Measured
 from edgedet_compression.errors import BuildRefused, SourceUnreadable
 from edgedet_compression.networks.families import load_network
+from edgedet_compression.progress import Advance, silent
 from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
 from edgedet_compression.runs import StageFolder, digest, results_of
@@ -34,6 +35,7 @@ def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
     sparse = done["sparse"].result()
     assert sparse["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert [entry["kept"] for entry in sparse["rounds"]] == [True, True]
+    assert not list(done["sparse"].path.rglob("checkpoint.pt"))
     assert sparse["bytes_sparse"] == (done["sparse"].path / "network.sparse").stat().st_size
     thin = done["thin-structure"].result()
     assert thin["parameters"] <= 200_000 < thin["parameters_before"]
@@ -48,6 +50,24 @@ def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
     written = {name: (folder.path / "result.json").stat().st_mtime_ns for name, folder in done.items()}
     again = run_recipe(recipe(), place)
     assert {name: (folder.path / "result.json").stat().st_mtime_ns for name, folder in again.items()} == written
+
+
+def test_a_recipe_that_is_edited_while_another_one_reads_it_is_not_mixed_in(place: Workplace, tmp_path: Path) -> None:
+    base = tmp_path / "base.toml"
+    base.write_text(RECIPE.replace('name = "toy"', 'name = "base"'), encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "reader"').replace('teacher = "dense"', f'teacher = "{base}/dense"')
+
+    def edit(step: str, _: int) -> Advance:
+        if step.startswith("stage thin-structure"):
+            base.write_text(base.read_text(encoding="utf-8").replace("lr = 0.05", "lr = 0.0001"), encoding="utf-8")
+        return lambda _="": None
+
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models", edit)
+    with pytest.raises(BuildRefused, match="stage thin: a recipe that reader reads was changed while it ran"):
+        run_recipe(recipe(text), elsewhere)
+    folders = folders_of(recipe(text), replace(elsewhere, progress=silent))
+    assert [name for name, folder in folders.items() if folder.done] == ["dense", "sparse", "thin-structure"]
+    assert not (tmp_path / "runs" / "base").exists()
 
 
 def test_a_changed_stage_and_what_reads_it_are_done_again_and_the_old_one_is_kept(place: Workplace) -> None:

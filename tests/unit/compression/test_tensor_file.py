@@ -1,5 +1,7 @@
 """Files that torch wrote and something damaged: named with what to do, wherever they are read."""
 
+import resource
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import torch
 from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.networks.families import load_network, save_network
 from edgedet_compression.networks.lenet import LeNet
-from edgedet_compression.tensor_file import read_tensors
+from edgedet_compression.tensor_file import read_tensors, write_tensors
 
 pytestmark = pytest.mark.needs_torch
 
@@ -28,6 +30,22 @@ def test_a_damaged_network_is_named_with_what_to_do(tmp_path: Path, damage: str)
     file.write_bytes(DAMAGE[damage](file.read_bytes()))
     with pytest.raises(SourceUnreadable, match=r"network\.pt is damaged: remove it, and run again$"):
         load_network(file)
+
+
+def test_a_full_disk_is_told_and_leaves_the_old_file_alone(tmp_path: Path):
+    file = tmp_path / "network.pt"
+    write_tensors({"step": 1}, file)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"network\.pt could not be written, is the disk full|File too large"):
+            write_tensors({"weights": torch.rand(100_000)}, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert read_tensors(file) == {"step": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["network.pt"]
 
 
 def test_a_file_that_is_whole_or_missing_is_not_called_damaged(tmp_path: Path):

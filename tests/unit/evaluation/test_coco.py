@@ -27,7 +27,14 @@ def test_labels_are_found_by_name_in_any_order(make_dataset):
 
 def test_as_many_labels_with_other_names_are_taken_in_order(make_dataset):
     dataset = read_coco(*make_dataset(1, [BOX]))
-    assert dataset.category_ids(["hound", "cat", "cattle"]) == [1, 3, 7]
+    assert dataset.category_ids(["hound", "cat", "cow"]) == [1, 3, 7]
+
+
+@pytest.mark.parametrize("labels", [["hound", "kitten", "cattle"], ["Cat", "Dog", "Cow"], ["hound", "cat", "cattle"]])
+def test_names_that_hardly_agree_are_not_taken_in_order(make_dataset, labels: list[str]):
+    dataset = read_coco(*make_dataset(1, [BOX]))
+    with pytest.raises(DataMismatch, match=r"rename the categories in the annotations"):
+        dataset.category_ids(labels)
 
 
 def test_as_many_labels_in_another_order_are_not_taken_by_place(make_dataset):
