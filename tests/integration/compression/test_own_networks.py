@@ -210,12 +210,15 @@ def test_a_classifier_is_measured_on_photos_sorted_by_label(
     assert (package.folder / "README.md").read_text().count("top-1, int8") == 2
 
 
-def test_an_interrupted_build_leaves_nothing_behind(own_classifier: Path, photos: Path, tmp_path: Path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_build_leaves_nothing_behind(
+    own_classifier: Path, photos: Path, tmp_path: Path, number: signal.Signals
+):
     many = tmp_path / "photos"
     many.mkdir()
     one = shutil.copy(min(photos.glob("*.jpg")), tmp_path)
-    for number in range(400):
-        os.link(one, many / f"{number}.jpg")
+    for copy in range(400):
+        os.link(one, many / f"{copy}.jpg")
     models, labels = tmp_path / "models", own_classifier.with_name("labels.txt")
     command = [str(Path(sys.executable).with_name("edgedet-compress")), "build", "--onnx", str(own_classifier)]
     command += ["--calibrate", str(many), "--labels", str(labels), "--models", str(models)]
@@ -226,7 +229,7 @@ def test_an_interrupted_build_leaves_nothing_behind(own_classifier: Path, photos
         shown = b""
         while b"recording ranges" not in shown:
             shown += os.read(screen, 4096)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         shown += rest_of(screen)
         assert process.wait(60) == 130
     finally:
