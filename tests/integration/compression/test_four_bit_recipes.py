@@ -9,8 +9,9 @@ import pytest
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import load_recipe, recipe_text
-from edgedet_compression.recipe_stages import QuantizeStage, TrainStage
+from edgedet_compression.recipe_stages import ExportStage, QuantizeStage, TrainStage
 from edgedet_compression.runner import Workplace, open_data, run_recipe
+from edgedet_compression.shown_epochs import epochs_before
 from edgedet_compression.stages.report import report_run
 from edgedet_runtime.package import load_package
 
@@ -52,18 +53,20 @@ def test_a_shrunken_copy_runs_to_its_package(shrunken: Workplace, name: str, tmp
     recipe = load_recipe(f"{name}.toml")
     done = run_recipe(recipe, shrunken)
     assert all(folder.done for folder in done.values())
-    network = done["channel"].network()
+    packed = recipe.stage("package")
+    assert isinstance(packed, ExportStage)
+    network = done[packed.start].network()
     assert isinstance(network, LowBitNetwork)
     manifest = load_package(shrunken.models / PACKAGES[name] / "1").manifest
     assert (manifest.weight_bits, manifest.activation_bits) == (4, 4)
     assert manifest.boundaries
-    assert manifest.provenance.parent == f"{name}/channel"
+    assert manifest.provenance.parent == f"{name}/{packed.start}"
     figures = {metric.name: metric for metric in manifest.metrics}
     assert list(figures) == ["top-1, fp32", "top-1, W4A4", "top-1, W4A4 − fp32"]
     # The network computes on the package's codes, so that both have one accuracy.
     tested = done["test"].result()["networks"]
-    assert figures["top-1, W4A4"].value == pytest.approx(tested["channel"]["top1"]["value"], abs=1e-4)
-    assert figures["top-1, fp32"].value == pytest.approx(tested["twin"]["top1"]["value"], abs=1e-4)
+    assert figures["top-1, W4A4"].value == pytest.approx(tested[packed.start]["top1"]["value"], abs=1e-4)
+    assert figures["top-1, fp32"].value == pytest.approx(tested[str(packed.baseline)]["top1"]["value"], abs=1e-4)
     assert "weights int4, activations of 16 codes" in (shrunken.models / PACKAGES[name] / "1" / "README.md").read_text()
 
 
@@ -88,6 +91,10 @@ def test_twin_and_low_bit_networks_get_the_same_extra_training(name: str) -> Non
         assert stage.schedule == twin.schedule
         assert stage.augmentation == twin.augmentation
         assert stage.all_data == twin.all_data
+    packed = recipe.stage("package")
+    assert isinstance(packed, ExportStage)
+    beside = packed.model_copy(update={"start": packed.baseline})
+    assert epochs_before(packed, recipe) == epochs_before(beside, recipe) > 0
 
 
 def test_a_network_for_color_is_refused_on_digits(shrunken: Workplace) -> None:
