@@ -1,5 +1,6 @@
 """The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ from edgedet_compression.accuracy import Measured, classification_metrics, detec
 from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
-from edgedet_compression.export.package_writer import put_back, refuse_unwritable
+from edgedet_compression.export.package_writer import put_back
 from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
@@ -169,7 +170,7 @@ def evaluate(
     - edgedet-compress evaluate models/my-classifier/1 --photos photos-by-label
     """
     with faults_told(), bars() as progress:
-        put_back(folder.absolute())
+        put_back(folder.resolve())
         package = load_package(folder)
         _refuse_unwritable(package)
         metrics: Sequence[Metric]
@@ -205,14 +206,9 @@ def evaluate(
 def _refuse_unwritable(package: Package) -> None:
     """Measuring takes minutes, and its figures go into the package."""
     folder = package.folder.resolve()
-    try:
-        for place in (folder.parent, folder.parent.parent):
-            refuse_unwritable(place)
-    except OSError as error:
-        raise BuildRefused(
-            f"{folder}: the figures go into its manifest, and that folder cannot be written ({error.strerror}): "
-            "measure a copy"
-        ) from error
+    for place in (folder, folder.parent, folder.parent.parent):
+        if not os.access(place, os.W_OK):
+            raise BuildRefused(f"{place} cannot be written, and figures go into the package in it: measure a copy")
 
 
 def _refuse_own_choices(context: typer.Context) -> None:

@@ -100,7 +100,7 @@ def _load_resnet20(data: Path) -> FloatModel:
     )
 
 
-def _coco_train(data: Path, source: InputSpec, seed: int) -> CalibrationSet:  # noqa: ARG001 - takes all photos
+def _coco_train(data: Path, source: InputSpec, seed: int) -> CalibrationSet:  # noqa: ARG001 - takes all photos, up to 500
     files = photo_files(data / "coco-mini" / "train2017")
     name = f"coco-mini/train2017, {len(files)} photos, sha256 {folder_sha256(files)}"
     return CalibrationSet(read_inputs(files, source), name)

@@ -1,7 +1,6 @@
 """Options of ``edgedet-compress build`` as values; what cannot be meant is refused by the option's name."""
 
 import math
-from collections import Counter
 from pathlib import Path
 
 from edgedet_compression.errors import BuildRefused
@@ -13,7 +12,7 @@ def read_labels(file: Path | None) -> tuple[str, ...]:
     """The labels of a UTF-8 text file, one a line; empty lines do not count.
 
     Raises:
-        BuildRefused: no file, none that can be read, none with a label, or one with a label twice.
+        BuildRefused: no file, none that can be read, or none with a label.
     """
     if file is None:
         raise BuildRefused("--onnx needs --labels FILE: what the network's classes are called, one a line, in order")
@@ -26,8 +25,6 @@ def read_labels(file: Path | None) -> tuple[str, ...]:
     labels = tuple(line.strip() for line in lines if line.strip())
     if not labels:
         raise BuildRefused(f"--labels {file} is empty: it must hold one label per line, in UTF-8")
-    if twice := [label for label, count in Counter(labels).items() if count > 1]:
-        raise BuildRefused(f"--labels {file} has {twice[0]!r} twice: give each class a name of its own")
     return labels
 
 

@@ -14,7 +14,7 @@ from edgedet_runtime.photo import decode_photo
 from edgedet_compression.errors import SourceMissing, SourceUnreadable
 
 _MOST = 500
-"""More cost memory, and change no code."""
+"""Each is held in memory as bytes and as float32: 500 of 640 x 640 pixels take 4 GB."""
 
 
 def photo_files(folder: Path) -> list[Path]:

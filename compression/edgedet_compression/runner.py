@@ -69,13 +69,12 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
     """
     data, folders = open_data(recipe, place), folders_of(recipe, place)
     _check_all(recipe, until, place)
+    at_start = folders_read(recipe, folders, place)
     done: dict[str, StageFolder] = {}
     for stage in _needed(recipe, until):
         folder = folders[stage.name]
         if not folder.done:
-            _refuse_changed(stage, folder, recipe, place)
-            read = {reference: _made(reference, folders, place) for reference in references(stage)}
-            _refuse_changed(stage, folder, recipe, place)  # again: other recipes' stages take hours
+            read = {reference: _made(reference, at_start[reference], place) for reference in references(stage)}
             _do(stage, Context(recipe, data, folder, read, place.data, place.models, place.runs, place.progress))
         done[stage.name] = folder
     return done
@@ -174,15 +173,6 @@ def _check_all(recipe: Recipe, until: str | None, place: Workplace) -> None:
                 _check_all(load_recipe(name), other, place)
 
 
-def _refuse_changed(stage: Stage, folder: StageFolder, recipe: Recipe, place: Workplace) -> None:
-    """A recipe that this one reads was edited since: what is made now would not be what the folder's name says."""
-    if folders_of(recipe, place)[stage.name].inputs != folder.inputs:
-        raise BuildRefused(
-            f"stage {stage.name}: a recipe that {recipe.name} reads was changed while it ran: the same command goes on "
-            "with it as it is now"
-        )
-
-
 def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> None:
     """What one stage would be refused for."""
     try:
@@ -232,10 +222,23 @@ def _read_differently(recipe: Recipe, other: Recipe, place: Workplace) -> dict[s
     return {field: pair for field, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def _made(reference: Reference, folders: dict[str, StageFolder], place: Workplace) -> StageFolder:
-    """The same, done: a stage of another recipe is run as far as needed."""
+def _made(reference: Reference, at_start: StageFolder, place: Workplace) -> StageFolder:
+    """The same, done: a stage of another recipe is run as far as needed.
+
+    Raises:
+        BuildRefused: that recipe was edited since the run began, hours ago perhaps: what reads it would not be what its
+            folder's name says.
+    """
     name, slash, stage = reference.rpartition("/")
-    return run_recipe(load_recipe(name), place, stage)[stage] if slash else folders[stage]
+    if not slash:
+        return at_start
+    other = load_recipe(name)
+    if folders_of(other, place)[stage].inputs != at_start.inputs:
+        raise BuildRefused(
+            f"{reference} is no longer what it was when this run began: its recipe was edited, or one behind it; the "
+            "same command goes on with it as it is now"
+        )
+    return run_recipe(other, place, stage)[stage]
 
 
 _STAGES: dict[type[Stage], Callable[[Any, Context], Figures]] = {

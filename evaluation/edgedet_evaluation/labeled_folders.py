@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
 
     Raises:
         DataMissing: no photo below the folder.
-        DataMismatch: a subfolder whose name is none of the labels.
+        DataMismatch: a subfolder whose name is none of the labels, or that of two.
     """
     index = {label: place for place, label in enumerate(labels)}
     found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
@@ -37,6 +38,9 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
     strange = sorted({path.parent.name for path in files} - index.keys())
     if strange:
         raise DataMismatch(f"{folder}/{strange[0]} is none of the package's labels: {', '.join(labels[:20])}")
+    named = Counter(labels)
+    if twice := sorted({path.parent.name for path in files if named[path.parent.name] > 1}):
+        raise DataMismatch(f"{folder}/{twice[0]} may be of either of two labels of the package: name them differently")
     total = hashlib.sha256()
     for path in files:
         for part in (os.fsencode(path.parent.name), path.read_bytes()):

@@ -31,7 +31,7 @@ class LayerCounter:
     on_array: NDArray[np.bool_]
     """Which word lines there are [channels, kernel rows, kernel columns]."""
     full_cells: NDArray[np.float64]
-    """Σ of current / highest level's over the cells of a row, over the code that is fully on [channels, kernel…]."""
+    """Σ of current / the cell's I_max over the cells of a row, over the code that is fully on [channels, kernel…]."""
     values: NDArray[np.float32]
     """Of every code: the sum of its pulses [256]."""
     driven: NDArray[np.float32]

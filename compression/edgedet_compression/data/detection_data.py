@@ -118,11 +118,18 @@ class DetectionData:
         if batch > count:
             name = self._all_training.name
             raise BuildRefused(f"batch = {batch}: {name} has {count} photos to learn: give a smaller one")
-        validation = None if stage.all_data else self._parts[1]
-        if validation is not None and not any(map(is_object, validation.content["annotations"])):
+        if not stage.all_data:
+            self._check_validation()
+
+    def _check_validation(self) -> None:
+        validation = self._parts[1]
+        if validation is None:
+            return
+        wanted = {*validation.category_ids(self.labels)}
+        if not any(is_object(box) and box["category_id"] in wanted for box in validation.content["annotations"]):
+            setting = "validation" if self.settings.validation else "hold_out (a larger one, or another seed)"
             raise BuildRefused(
-                f"none of the {len(validation.photos)} photos to validate on has a box: give a larger data.hold_out or "
-                "another data.seed"
+                f"data.{setting}: none of the {len(validation.photos)} photos to validate on has a box of the labels"
             )
 
     def _check_network(self, settings: NetworkSettings) -> None:

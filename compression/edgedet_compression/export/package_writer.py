@@ -94,9 +94,12 @@ def write_with_metrics(folder: Path, package: Package, metrics: Sequence[Metric]
     contents = {name: package.path(name).read_bytes() for name in manifest.files if name != CARD}
     written = _write(folder, manifest, contents)
     for beside in package.folder.iterdir():
-        if not (folder / beside.name).exists():
-            copy = shutil.copytree if beside.is_dir() else shutil.copy2
-            copy(beside, folder / beside.name)
+        if (folder / beside.name).exists():
+            continue
+        if beside.is_dir() and not beside.is_symlink():
+            shutil.copytree(beside, folder / beside.name, symlinks=True)
+        else:
+            shutil.copy2(beside, folder / beside.name, follow_symlinks=False)
     return written
 
 

@@ -93,7 +93,7 @@ def prune_in_cycles(
     """
     folder.mkdir(parents=True, exist_ok=True)
     rounds = read_rounds(folder)
-    if not _kept_file(folder, rounds).is_file():  # damaged and removed
+    if not _kept_file(folder, rounds).is_file():  # damaged and removed: all rounds once more
         rounds = []
     if not rounds:
         _replace(_kept_file(folder, rounds), _state_bytes(network))

@@ -137,6 +137,8 @@ def _max_pool(trace: _Trace, node: fx.Node) -> None:
     if node.op == "call_module":
         about: dict[str, Any] = vars(trace.module(node))
     else:
+        if len(node.args) > 2:
+            raise GraphUnsupported(f"{node.name}: take torch.nn.functional.max_pool2d, or name the arguments")
         about = {"kernel_size": node.args[1], **node.kwargs}
     if about.get("ceil_mode") or about.get("dilation", 1) != 1:
         raise GraphUnsupported(f"{node.name}: a maximum with dilation, or that rounds its size up")
@@ -152,7 +154,7 @@ def _average(trace: _Trace, node: fx.Node) -> None:
 
 
 def _flatten(trace: _Trace, node: fx.Node) -> None:
-    if (*node.args[1:], *node.kwargs.values()) != (1,):
+    if (*node.args[1:], *node.kwargs.values()) not in {(1,), (1, -1)}:
         raise GraphUnsupported(f"{node.name}: flatten must keep the batch and nothing else: flatten(x, 1)")
     trace.make(node, "flatten")
 

@@ -13,7 +13,8 @@ from edgedet_compression.quantization.float_graph import FloatGraph, Node
 # Patches taken of all images together: three times as many as a 3 x 3 convolution of 512 channels has inputs.
 _PATCHES = 16384
 _BYTES_AT_ONCE = 500_000_000
-"""Of covariances; rounding takes several times as much."""
+_BYTES_OF_ONE = 1_000_000_000
+"""Of a layer's covariances, 11,180 inputs; rounding takes 4.5 times as much."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PatchStatistics:
 
     means: npt.NDArray[np.float64]
     covariances: npt.NDArray[np.float64] | None
-    """None of a layer of so many inputs that theirs would not fit into memory (fully connected ones of ImageNet)."""
+    """None of a layer of so many inputs that they may not fit into memory (VGG16's first fully connected one)."""
 
 
 def patch_statistics(
@@ -56,7 +57,7 @@ def _collect(
     options = ort.SessionOptions()
     options.log_severity_level = 3
     session = ort.InferenceSession(graph.model(inner).SerializeToString(), options, providers=["CPUExecutionProvider"])
-    sums = {node.name: _Sums(products=_bytes(graph, node) <= _BYTES_AT_ONCE) for node in nodes}
+    sums = {node.name: _Sums(products=_bytes(graph, node) <= _BYTES_OF_ONE) for node in nodes}
     for image in images:
         outputs = session.run(inner, {graph.input: image}) if inner else []
         values = {graph.input: image, **dict(zip(inner, outputs, strict=True))}

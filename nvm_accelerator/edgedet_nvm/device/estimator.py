@@ -24,7 +24,7 @@ class Activity:
     reads: int
     """Reads one after the other: output positions × pulses. Tiles of a layer read at the same time."""
     full_cell_reads: float
-    """Σ over reads and cells of (code / highest code)·(current / highest level's): reads of a cell that is fully on."""
+    """Σ over reads and cells of (code / highest code)·(current / I_max of a cell): reads of a cell that is fully on."""
     driver_events: int
     """Pulses other than 0 that word line drivers gave: a code of 0 costs nothing."""
     gate_events: int

@@ -14,7 +14,6 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.float_baseline import Anchors
 from edgedet_compression.known_models import CalibrationSet, FloatModel
 from edgedet_compression.networks.graph_builder import GraphBuilder
-from edgedet_compression.options import read_labels
 from edgedet_compression.photo_folder import photo_files
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_runtime.manifest import InputSpec, Metric
@@ -55,6 +54,7 @@ def test_of_two_evaluations_at_once_both_keep_their_figures(package: Package):
 def test_files_beside_a_packages_own_stay_and_a_link_to_a_version_stays_one(package: Package):
     (package.folder / "NOTICE.txt").write_text("mine")
     (package.folder / "notes").mkdir()
+    (package.folder / "elsewhere").symlink_to("nowhere")
     link = package.folder.parent / "latest"
     link.symlink_to(package.folder.name)
     store_metrics(load_package(link), [metric("mornings")])
@@ -63,6 +63,7 @@ def test_files_beside_a_packages_own_stay_and_a_link_to_a_version_stays_one(pack
     assert "mornings" in {each.name for each in found.manifest.metrics}
     assert (package.folder / "NOTICE.txt").read_text() == "mine"
     assert (package.folder / "notes").is_dir()
+    assert (package.folder / "elsewhere").readlink() == Path("nowhere")
 
 
 def test_of_many_photos_some_hundred_are_taken_evenly(tmp_path: Path):
@@ -72,12 +73,6 @@ def test_of_many_photos_some_hundred_are_taken_evenly(tmp_path: Path):
     assert len(found) == 500
     assert found[0] == 0
     assert set(np.diff(found)) == {2, 3}
-
-
-def test_a_label_that_stands_twice_is_refused(tmp_path: Path):
-    (tmp_path / "labels.txt").write_text("ant\nbee\nant\n")
-    with pytest.raises(BuildRefused, match=r"labels\.txt has 'ant' twice: give each class a name of its own"):
-        read_labels(tmp_path / "labels.txt")
 
 
 def build(

@@ -245,7 +245,7 @@ class Late(nn.Module):
 
 
 class Written(nn.Module):
-    """A network whose last steps are written down as a function: `end` of the map, the linear layer, and both maps."""
+    """A network whose last steps are written down as a function: `end` of the map and the linear layer."""
 
     def __init__(self, end: Callable[[torch.Tensor, nn.Module], torch.Tensor]) -> None:
         super().__init__()
@@ -268,6 +268,10 @@ def test_methods_of_tensors_are_read_as_functions_are():
         (lambda x, linear: linear(x.flatten(1)).neg(), "neg has no low-bit form"),
         (lambda x, linear: linear(x.mean((2, 3))), "mean has no low-bit form"),
         (lambda x, linear: linear(torch.flatten(torch.add(x, x, alpha=2), 1)), "can be added, as they are"),
+        (
+            lambda x, linear: linear(torch.flatten(torch.max_pool2d(x, 3, 2, 1), 1)),
+            r"take torch\.nn\.functional\.max_pool",
+        ),
         (lambda x, linear: linear(torch.flatten(x)), r"flatten must keep the batch and nothing else: flatten\(x, 1\)"),
     ],
 )

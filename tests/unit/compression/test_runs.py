@@ -35,7 +35,6 @@ def test_all_stages_of_a_recipe_are_done_once(place: Workplace) -> None:
     sparse = done["sparse"].result()
     assert sparse["sparsity"] == pytest.approx(0.5, abs=0.01)
     assert [entry["kept"] for entry in sparse["rounds"]] == [True, True]
-    assert not list(done["sparse"].path.rglob("checkpoint.pt"))
     assert sparse["bytes_sparse"] == (done["sparse"].path / "network.sparse").stat().st_size
     thin = done["thin-structure"].result()
     assert thin["parameters"] <= 200_000 < thin["parameters_before"]
@@ -63,7 +62,7 @@ def test_a_recipe_that_is_edited_while_another_one_reads_it_is_not_mixed_in(plac
         return lambda _="": None
 
     elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models", edit)
-    with pytest.raises(BuildRefused, match="stage thin: a recipe that reader reads was changed while it ran"):
+    with pytest.raises(BuildRefused, match=r"base\.toml/dense is no longer what it was when this run began"):
         run_recipe(recipe(text), elsewhere)
     folders = folders_of(recipe(text), replace(elsewhere, progress=silent))
     assert [name for name, folder in folders.items() if folder.done] == ["dense", "sparse", "thin-structure"]

@@ -29,6 +29,7 @@ from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
 from edgedet_compression.stages.quantize import insert_quantizers
 from edgedet_compression.stages.train import train_network
+from edgedet_compression.training.loop import CHECKPOINT
 from edgedet_compression.training.schedule import Schedule
 from edgedet_runtime.package import load_package
 from torch import nn
@@ -143,6 +144,26 @@ def test_rounds_of_pruning_show_images_that_neither_they_nor_the_training_before
     )
     prune_weights(stage, context(before=before))
     assert shown == ([5, 7, 9] if method == "dynamic-percentage" else [5])
+
+
+def test_of_the_rounds_of_a_pruning_one_checkpoint_is_kept_at_a_time(
+    context: MakeContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    kept: list[int] = []
+
+    def trained(network: nn.Module, task: object, schedule: object, folder: Path, *_: object) -> None:
+        folder.mkdir(parents=True)
+        (folder / CHECKPOINT).touch()
+        kept.append(len([*folder.parent.rglob(CHECKPOINT)]))
+        network.eval()
+
+    monkeypatch.setattr("edgedet_compression.stages.prune_weights.train", trained)
+    before = finished(tmp_path / "before", {}, VGG([16, "A"], 16, 2).eval())
+    stage = PruneWeightsStage(
+        name="more", kind="prune-weights", start="before", sparsity=0.9, rounds=3, schedule=SCHEDULE, all_data=True
+    )
+    prune_weights(stage, context(before=before))
+    assert kept == [1, 1, 1]
 
 
 def test_the_average_has_mean_weights_and_its_own_statistics_of_batchnorm(context: MakeContext, tmp_path: Path):

@@ -1,7 +1,6 @@
 """Files that torch wrote and something damaged: named with what to do, wherever they are read."""
 
 import resource
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,14 +35,12 @@ def test_a_full_disk_is_told_and_leaves_the_old_file_alone(tmp_path: Path):
     file = tmp_path / "network.pt"
     write_tensors({"step": 1}, file)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
     try:
-        with pytest.raises(OSError, match=r"network\.pt could not be written, is the disk full|File too large"):
+        with pytest.raises(OSError, match=r"network\.pt could not be written, is the disk full"):
             write_tensors({"weights": torch.rand(100_000)}, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
     assert read_tensors(file) == {"step": 1}
     assert [each.name for each in tmp_path.iterdir()] == ["network.pt"]
 

@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
-from edgedet_compression.quantization.patch_statistics import PatchStatistics
+from edgedet_compression.quantization.float_graph import load_float_graph
+from edgedet_compression.quantization.patch_statistics import PatchStatistics, patch_statistics
 from edgedet_compression.quantization.weights import MAX_WEIGHT_CODE, quantize_weights
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
+from tests.unit.compression.small_networks import classifier, photos
 
 FLOATS = st.floats(-1e3, 1e3, width=32)
 WEIGHTS = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 4), st.just(3), st.just(3)), elements=FLOATS)
@@ -27,6 +30,34 @@ def test_codes_never_leave_the_bound_and_are_off_by_half_a_step(weight: np.ndarr
 def test_codes_rounded_with_statistics_keep_the_bound_too(weight: np.ndarray, seed: int):
     found = quantize_weights(weight, np.zeros(len(weight), np.float32), 0.1, statistics_of(weight, seed))
     assert np.abs(found.codes.astype(int)).max() <= MAX_WEIGHT_CODE
+
+
+def test_without_covariances_weights_go_to_their_nearest_codes_and_the_bias_takes_up_the_mean_error():
+    weight, bias = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32), np.zeros(6, np.float32)
+    nearest, means = quantize_weights(weight, bias, 0.1), np.full((1, 40), 3.0)
+    found = quantize_weights(weight, bias, 0.1, PatchStatistics(means, None))
+    np.testing.assert_array_equal(found.codes, nearest.codes)
+    scales = found.scales.astype(np.float64)
+    error = (found.codes * scales[:, None] - weight) @ means[0]
+    assert np.abs(error).max() > 0.1
+    assert found.bias * scales * np.float32(0.1) == pytest.approx(-error, abs=0.1)
+
+
+def test_layers_too_wide_for_memory_have_means_alone(monkeypatch: pytest.MonkeyPatch):
+    graph = load_float_graph(classifier(0))
+    nodes = [node for node in graph.nodes if node.operator in {"Conv", "Gemm"}]
+    images = [photo[..., :3].transpose(0, 3, 1, 2).astype(np.float32) for photo in photos(0)]
+
+    def statistics() -> list[PatchStatistics]:
+        return [found for _, found in patch_statistics(graph, nodes, images, lambda _="": None)]
+
+    whole = statistics()
+    sizes = [8 * found.covariances.size for found in whole]
+    monkeypatch.setattr("edgedet_compression.quantization.patch_statistics._BYTES_OF_ONE", min(sizes))
+    some = statistics()
+    assert [found.covariances is None for found in some] == [size > min(sizes) for size in sizes]
+    for left, right in zip(some, whole, strict=True):
+        np.testing.assert_array_equal(left.means, right.means)
 
 
 def inputs_of(weight: np.ndarray, seed: int) -> np.ndarray:

@@ -45,3 +45,9 @@ def test_hidden_folders_are_passed_over(folder: Path):
 def test_a_folder_without_photos_is_told(tmp_path: Path):
     with pytest.raises(DataMissing, match="no photo LABEL/NAME"):
         read_labeled_folders(tmp_path, ("dog",))
+
+
+def test_a_folder_that_two_labels_name_is_refused_and_labels_without_photos_may_be_alike(folder: Path):
+    with pytest.raises(DataMismatch, match="/dog may be of either of two labels of the package"):
+        read_labeled_folders(folder, ("dog", "cat", "dog"))
+    assert read_labeled_folders(folder, ("dog", "cat", "ox", "ox")).labels == (1, 0, 0)
