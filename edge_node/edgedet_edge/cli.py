@@ -47,7 +47,12 @@ def serve(
     backend: Annotated[str | None, typer.Option(help="What runs segments (default onnxruntime).")] = None,
     nvm_preset: Annotated[str | None, typer.Option(help="Preset of --backend nvm (default: nor-flash-40nm).")] = None,
     chip: Annotated[int | None, typer.Option(help="Seed of that chip (default: the sidecar's).")] = None,
-    capacity: Annotated[str | None, typer.Option(help="Time that counts: host (default) or simulated.")] = None,
+    capacity: Annotated[
+        str | None,
+        typer.Option(
+            help="Time that counts: host (default), or simulated (of --backend nvm, unless the host is slower)."
+        ),
+    ] = None,
     forward_photos: Annotated[
         bool | None, typer.Option("--forward-photos/--keep-photos", help="Whether photos may leave the site.")
     ] = None,

@@ -126,7 +126,8 @@ class _Reader:
     def _is_float(self) -> bool:
         kinds = {node.op_type for node in self.graph.node}
         types = {value.type.tensor_type.elem_type for value in self.graph.input}
-        return onnx.TensorProto.FLOAT in types and "QuantizeLinear" not in kinds
+        computes = onnx.TensorProto.FLOAT in types or bool(kinds & {"Conv", "Gemm", "MatMul"})
+        return computes and not kinds & {"QuantizeLinear", "DequantizeLinear"}
 
     def _end(self, name: str, known: Mapping[str, Codes]) -> Codes:
         if name not in known:

@@ -28,7 +28,8 @@ class InSimulatedTime:
         backend = self._backend.for_package(package)
         if backend.hardware is None or not backend.hardware.has_costs:
             raise GraphUnsupported(
-                f"backend: {self.name!r} tells no simulated time here; take nvm with a preset that has an ADC and costs"
+                f"capacity: backend {self.name!r} tells no simulated time here; take nvm with a preset that "
+                "has an ADC and costs"
             )
         return PacedBackend(backend, package.reference)
 

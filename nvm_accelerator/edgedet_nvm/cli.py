@@ -1,5 +1,6 @@
 """``edgedet-nvm``: look at presets, map packages onto arrays, check them, compile them, measure them."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,14 @@ from edgedet_runtime.manifest import InputSpec
 from edgedet_runtime.package import load_package
 from edgedet_runtime.segments import load_network
 from numpy.typing import NDArray
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgedet_nvm.calibration import Method
 from edgedet_nvm.check import check_network
 from edgedet_nvm.device.preset import load_preset, preset_names
 from edgedet_nvm.device.published import comparison
 from edgedet_nvm.evaluate_command import evaluate
+from edgedet_nvm.evaluation_set import folder_photos
 from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Cut
 from edgedet_nvm.mapping_picture import mapping_svg
@@ -26,7 +28,7 @@ from edgedet_nvm.placement import MappingReport
 from edgedet_nvm.placement import report as mapping_report
 from edgedet_nvm.sidecar import compile_package, map_package, refuse_existing, sidecar_folder, write_sidecar
 from edgedet_nvm.sweep_command import sweep
-from edgedet_nvm.terminal import err, faults_told, out, write
+from edgedet_nvm.terminal import err, faults_told, out, refuse_unwritable, write
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +39,7 @@ app = typer.Typer(
 app.command()(evaluate)
 app.command()(sweep)
 
-Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run; default: noise.")]
+Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run, or folders of them; default: noise.")]
 CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channels or kernel.")]
 
 
@@ -97,7 +99,8 @@ def check(folder: Folder, photos: Photos = None, preset: PresetName = "ideal", c
 def compile_(
     folder: Folder,
     photos: Annotated[
-        list[Path] | None, typer.Argument(help="Calibration photos; default: training photos.", show_default=False)
+        list[Path] | None,
+        typer.Argument(help="Calibration photos, or folders of them; default: training photos.", show_default=False),
     ] = None,
     preset: PresetName = "nor-flash-65nm",
     data: Data = None,
@@ -155,6 +158,7 @@ def report(
         mapping = map_package(package, made, _cut(cut))
         figures = mapping_report(mapping)
         if picture is not None and figures.layers:
+            refuse_unwritable(picture)
             write(picture, mapping_svg(figures, mapping.arrays))
     if figures.layers:
         out.print(_layer_table(figures))
@@ -174,7 +178,8 @@ def report(
 
 
 def _layer_table(figures: MappingReport) -> Table:
-    table = Table("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
+    headers = ("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
+    table = Table(*(Column(header, overflow="fold") for header in headers))  # a figure cut short would be another
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
         table.add_row(
@@ -223,4 +228,5 @@ def _method(text: str) -> Method:
 def _inputs(source: InputSpec, photos: list[Path]) -> list[NDArray[np.uint8]]:
     if not photos:
         return [np.random.default_rng(0).integers(0, 256, source.tensor.shape, np.uint8)]
-    return [to_input(photo, source)[0] for photo in read_photos(photos)]
+    found = (folder_photos(path) if path.is_dir() else read_photos([path]) for path in photos)
+    return [to_input(photo, source)[0] for photo in itertools.chain.from_iterable(found)]

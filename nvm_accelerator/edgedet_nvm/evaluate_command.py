@@ -27,7 +27,7 @@ from edgedet_nvm.photo_options import (
     chosen_photos,
 )
 from edgedet_nvm.sidecar import Sidecar, compile_package
-from edgedet_nvm.terminal import bar, faults_told, out, told, write
+from edgedet_nvm.terminal import bar, faults_told, out, refuse_unwritable, told, write
 
 
 def evaluate(
@@ -54,6 +54,8 @@ def evaluate(
     Example: edgedet-nvm evaluate models/resnet20-cifar10/1 --preset nor-flash-65nm --chip 3 --limit 1000
     """
     with faults_told():
+        if to is not None:
+            refuse_unwritable(to)
         package, made = load_package(folder), load_preset(preset)
         seen = Chip(made, chip, temperature_c, cast("CornerName", corner), hours)  # which refuses others
         chosen = chosen_photos(package, data, photos, annotations, limit)
@@ -61,6 +63,7 @@ def evaluate(
         with bar(f"{package.reference} on {made.name}, chip {chip}", 2 * len(chosen)) as advance:
             found = evaluate_chip(package, sidecar, seen, chosen, advance, threads)
         _show(found, made, len(chosen))
+        out.print(f"ranges of the converters: {source}", markup=False, highlight=False)
         if to is not None:
             content = {
                 "package": package.reference,

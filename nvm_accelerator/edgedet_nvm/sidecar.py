@@ -1,7 +1,7 @@
 """The sidecar package ``<name>-nvm-<preset>/<version>/nvm.json``: how a package lies on arrays. It holds no weights."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
 from edgedet_nvm.device.preset import Preset
-from edgedet_nvm.device.record import first_fault
+from edgedet_nvm.device.record import Share, first_fault
 from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
 from edgedet_nvm.mean_inputs import find_mean_inputs
@@ -42,7 +42,7 @@ class Sidecar(BaseModel):
     paired: bool = Field(description="differential pairs; else planes of two's complement")
     pulse_bits: int
     cut: Cut
-    mean_inputs: dict[str, tuple[float, ...]] | None = Field(
+    mean_inputs: dict[str, tuple[Share, ...]] | None = Field(
         default=None,
         description="of every layer's input channels, shares of the highest code, where NOR wires are reckoned into "
         "the cells. None: what wires take follows each photo's codes, or the preset has no such wires",
@@ -159,7 +159,9 @@ def refuse_existing(folder: Path) -> None:
         PackageRefused: the folder exists.
     """
     if folder.exists():
-        raise PackageRefused(f"{folder}: exists already; remove it to compile anew")
+        raise PackageRefused(
+            f"{folder}: exists already; remove it to compile anew, or give a preset of your own another name"
+        )
 
 
 def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
@@ -182,6 +184,24 @@ def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
     if sidecar.preset_sha256 != preset.compiled_sha256:
         raise PackageRefused(
             f"{folder}: preset_sha256: {preset.name} has another cell, slices, tile, drive, adc or wires than it was "
-            "compiled for; compile it anew"
+            "compiled for; give the preset another name and compile for that, or remove the folder and compile it anew"
         )
+    for field, found, expected in _copied(sidecar, preset):
+        if found != expected:
+            raise PackageRefused(
+                f"{folder}: {field}: is {found}, but {expected} in preset {preset.name}; remove the folder and compile "
+                "it anew"
+            )
     return sidecar
+
+
+def _copied(sidecar: Sidecar, preset: Preset) -> Iterator[tuple[str, object, object]]:
+    """Fields that a sidecar has from its preset: what it says, and what the preset says."""
+    yield "rows", sidecar.rows, preset.tile.rows
+    yield "columns", sidecar.columns, preset.tile.columns
+    yield "paired", sidecar.paired, preset.slices.signs == "differential"
+    yield "pulse_bits", sidecar.pulse_bits, preset.drive.bits
+    yield "ranges", sidecar.ranges is not None, preset.adc is not None
+    if sidecar.ranges is not None and preset.adc is not None:
+        for layer, converter in sidecar.ranges.converters.items():
+            yield f"ranges of {layer}, bits", converter.bits, preset.adc.bits

@@ -52,9 +52,14 @@ def sweep(
 
     Ctrl-C stops it at once; the same command, also with longer lists, goes on from there.
 
+    Converters are calibrated anew for each of --rows and --adc-bits, by `mse`, tiles cut by channels; sidecars are not
+    read. `evaluate` takes the ranges of a sidecar where there is one.
+
     Example: edgedet-nvm sweep models/resnet20-cifar10/1 --to sweeps/sigma --chips 10 --sigma-scales 0,1,2,5,10
     """
     with faults_told(f"what is done is kept in {to}, and the same command goes on from there"):
+        if to.exists() and not to.is_dir():
+            raise ValueError(f"--to: {to} is no folder: name one")
         grid = make_grid(
             chips=chips,
             corners=_list(corners),

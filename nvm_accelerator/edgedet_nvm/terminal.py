@@ -1,5 +1,7 @@
 """What the commands print to: results, faults as one sentence, a bar; result files."""
 
+import math
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,8 @@ from edgedet_runtime.errors import RuntimeFault
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-out = Console(soft_wrap=True)
+# Whoever reads a pipe or a file wants whole figures.
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
@@ -39,8 +42,28 @@ def bar(step: str, total: int) -> Iterator[Callable[[], None]]:
 
 
 def told(estimate: Estimate) -> str:
-    """A figure and its interval."""
+    """A figure and its interval, if it has one: of a single chip it is unbounded."""
+    if not math.isfinite(estimate.low):
+        return f"{estimate.value:.4f}"
     return f"{estimate.value:.4f} ({estimate.low:.4f} … {estimate.high:.4f})"
+
+
+def refuse_unwritable(file: Path) -> None:
+    """Told before the work whose results go into the file.
+
+    Raises:
+        ValueError: no file can be written there.
+    """
+    if file.is_dir():
+        raise ValueError(f"{file} is a folder: name a file in it")
+    was_there = file.exists()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.open("ab").close()
+    except OSError as error:
+        raise ValueError(f"{file} cannot be written ({error.strerror}): name another file") from error
+    if not was_there:
+        file.unlink()
 
 
 def write(file: Path, content: bytes) -> None:

@@ -7,12 +7,13 @@ from typing import Annotated, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from edgedet_nvm.device.record import NotNegative, Record
+from edgedet_nvm.device.record import NotNegative, Record, first_fault
 from edgedet_nvm.errors import LevelsRefused, OutOfRange
 
 _COLUMNS = ("level", "mean_na", "sigma_na")
+_MOST_LEVELS = 256
 
 
 class Cell(Record):
@@ -23,7 +24,7 @@ class Cell(Record):
     measured has the levels that were measured: a slice takes the lowest of them.
     """
 
-    level_count: Annotated[int, Field(ge=2, le=256)]
+    level_count: Annotated[int, Field(ge=2, le=_MOST_LEVELS)]
     i_max_na: Annotated[float, Field(gt=0, le=100_000)]
     """Current of the highest level at the read condition, tt, 25 °C, in nA."""
     off_na: NotNegative = 0.0
@@ -86,27 +87,37 @@ class Cell(Record):
         Raises:
             LevelsRefused: a hole, a duplicate, a current that does not rise, or no number; the message names the line.
         """
-        rows = list(_measured_levels(file))
+        try:
+            rows = list(_measured_levels(file))
+        except csv.Error as error:  # a line without an end
+            raise LevelsRefused(f"{file}: is no CSV of levels: {error}") from error
         means, sigmas = (tuple(row[column] for row in rows) for column in (0, 1))
-        if len(rows) < 2:
-            raise LevelsRefused(f"{file}: a cell needs at least 2 levels, here are {len(rows)}; add lines")
-        return cls(
-            level_count=len(rows),
-            i_max_na=means[-1],
-            off_na=means[0],
-            read_v=read_v,
-            mean_na=means,
-            sigma_na=sigmas,
-        )
+        if not 2 <= len(rows) <= _MOST_LEVELS:
+            raise LevelsRefused(f"{file}: a cell has 2…{_MOST_LEVELS} levels, here are {len(rows)}; one line for each")
+        try:
+            return cls(
+                level_count=len(rows),
+                i_max_na=means[-1],
+                off_na=means[0],
+                read_v=read_v,
+                mean_na=means,
+                sigma_na=sigmas,
+            )
+        except ValidationError as error:
+            raise LevelsRefused(f"cell measured in {file}: {first_fault(error)}") from error
 
 
 def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
     """Mean and sigma of level 0, 1, 2, … after checking each line against the one before."""
     try:
         lines = file.read_text(encoding="utf-8-sig").splitlines()  # spreadsheets begin with a byte-order mark
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise LevelsRefused(
+            f"{file}: cannot be read ({error.strerror}); cell.measured is a path from the preset's folder"
+        ) from error
+    except UnicodeDecodeError as error:
         raise LevelsRefused(f"{file}: {error}") from error
-    reader = csv.DictReader(lines, skipinitialspace=True)
+    reader = csv.DictReader(lines, restval="", skipinitialspace=True)
     if tuple(reader.fieldnames or ()) != _COLUMNS:
         raise LevelsRefused(f"{file}, line 1: the columns must be {', '.join(_COLUMNS)}")
     before = -1.0
@@ -116,19 +127,27 @@ def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
             raise LevelsRefused(f"{where}: there are more than 3 values; give {', '.join(_COLUMNS)}")
         level, mean, sigma = (_number(where, name, row[name]) for name in _COLUMNS)
         if level != expected:
-            what = "comes twice" if level < expected else f"follows level {expected - 1}; level {expected} is missing"
-            raise LevelsRefused(f"{where}: level {level:g} {what}; give every level once, in order")
+            fault = _misplaced(level, expected)
+            raise LevelsRefused(f"{where}: level {level:g} {fault}; give every level once, in order")
         if mean <= before:
             raise LevelsRefused(f"{where}: mean_na {mean:g} does not exceed the {before:g} of the level below; reorder")
         before = mean
         yield mean, sigma
 
 
-def _number(where: str, column: str, text: str | None) -> float:
+def _misplaced(level: float, expected: int) -> str:
+    if level % 1:
+        return "is no whole number"
+    if not expected:
+        return "comes first; level 0 is missing"
+    return "comes twice" if level < expected else f"follows level {expected - 1}; level {expected} is missing"
+
+
+def _number(where: str, column: str, text: str) -> float:
     try:
-        value = float(text or "")
+        value = float(text.replace("_", "?"))  # Python's 3_01 is nobody's else's 301
     except ValueError:
-        raise LevelsRefused(f"{where}: {column} {text!r} is not a number; fill it in") from None
+        raise LevelsRefused(f"{where}: {column} {text[:40]!r} is not a number; fill it in") from None
     if not 0 <= value < float("inf"):
         raise LevelsRefused(f"{where}: {column} {text} must be finite and not negative; correct it")
     return value

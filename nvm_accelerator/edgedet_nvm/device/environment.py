@@ -1,10 +1,10 @@
 """Temperature and process corner: what they make of a cell's current, and how far the converter's reference follows."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from edgedet_nvm.device.record import Positive, Record, Share
 from edgedet_nvm.device.transistor import REFERENCE_K, Transistor
@@ -45,6 +45,12 @@ class Environment(Record):
     ss: Corner
     fs: Corner
     sf: Corner
+
+    @model_validator(mode="after")
+    def _holds_where_chips_are_calibrated(self) -> Self:
+        if not self.min_c <= REFERENCE_K - CELSIUS_TO_K <= self.max_c:
+            raise ValueError("min_c, max_c: 25 °C, at which converters are calibrated, must lie between them")
+        return self
 
     def corner(self, name: CornerName) -> Corner:
         """Constants of a corner; those of `tt` are 0 and 1."""

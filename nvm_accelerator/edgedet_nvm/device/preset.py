@@ -1,6 +1,7 @@
 """A preset: a TOML file that says everything about a chip, every constant with its unit and its source."""
 
 import hashlib
+import json
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -105,7 +106,8 @@ def load_preset(name: str) -> Preset:
     In a file, ``[cell] measured = "levels.csv"`` (beside it) takes the place of level_count, i_max_na and off_na.
 
     Raises:
-        PresetRefused: it is not there, not TOML, or a value does not fit; the message names the field.
+        PresetRefused: it is not there, not TOML, or a value does not fit; the message names the field. Or a file that
+            calls itself as one that comes along: sidecars and results would be taken for that one's.
         LevelsRefused: the CSV of measured levels does not fit; the message names the line.
     """
     file = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
@@ -114,12 +116,16 @@ def load_preset(name: str) -> Preset:
             f"preset: there is no {name!r}; there are: {', '.join(preset_names())}; or give a file NAME.toml"
         )
     try:
-        fields = tomllib.loads(file.read_text(encoding="utf-8"))
-        return Preset.model_validate(_with_measured_cell(fields, file.parent))
+        fields = _with_measured_cell(tomllib.loads(file.read_text(encoding="utf-8")), file.parent)
+        # As JSON, where arrays may be tuples even if true is no number.
+        preset = Preset.model_validate_json(json.dumps(fields, default=str), strict=True)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PresetRefused(f"preset {name} is not TOML: {error}") from error
     except ValidationError as error:
         raise PresetRefused(f"preset {name}: {first_fault(error)}") from error
+    if preset.name in preset_names() and file.resolve().parent != _FOLDER.resolve():
+        raise PresetRefused(f"preset {name}: name: {preset.name!r} comes with EdgeDet; give yours another name")
+    return preset
 
 
 def _with_measured_cell(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -129,4 +135,5 @@ def _with_measured_cell(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         return fields
     if cell.keys() != {"measured", "read_v"}:
         raise LevelsRefused("cell: a measured cell has the fields measured and read_v; the CSV says the rest")
-    return {**fields, "cell": Cell.from_csv(folder / str(cell["measured"]), cell["read_v"])}
+    made = Cell.from_csv(folder / str(cell["measured"]), cell["read_v"])
+    return {**fields, "cell": made.model_dump()}

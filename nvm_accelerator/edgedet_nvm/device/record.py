@@ -19,4 +19,7 @@ def first_fault(error: ValidationError) -> str:
     """What the first value that does not fit should be, behind its field; a fault of the whole has no field."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {first['msg']}" if field else first["msg"]
+    said = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "union_tag_not_found":
+        said = f"the field {first['ctx']['discriminator']} is missing"
+    return f"{field}: {said}" if field else said

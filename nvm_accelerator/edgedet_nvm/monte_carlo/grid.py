@@ -97,6 +97,8 @@ def make_grid(**fields: object) -> Grid:
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).replace("_", "-")
+        if first["type"] == "too_short":
+            raise OutOfRange(f"--{option}: is empty; give one value or more, apart by commas") from error
         raise OutOfRange(f"--{option}: {first['input']!r}: {first['msg']}") from error
 
 

@@ -12,11 +12,18 @@ from typing import BinaryIO, Literal, Self, TypeVar
 from edgedet_runtime.manifest import Sha256
 from pydantic import ValidationError
 
-from edgedet_nvm.device.record import Record
+from edgedet_nvm.device.record import Record, Share
 from edgedet_nvm.errors import ResultsRefused
 from edgedet_nvm.monte_carlo.grid import Condition
 
 _Kind = TypeVar("_Kind", bound=Record)
+# What a digest that differs means.
+_CONTENTS = {
+    "digest": "package of that name",
+    "preset_sha256": "preset of that name (was its file edited?)",
+    "calibration_sha256": "set of calibration photos",
+    "data_sha256": "set of photos",
+}
 
 
 class Measured(Record):
@@ -43,7 +50,7 @@ class Header(Record):
     """The first line."""
 
     measured: Measured
-    digital: float
+    digital: Share
     """The figure (0…1) of the digital network on the same photos."""
 
 
@@ -52,7 +59,7 @@ class ChipResult(Record):
 
     chip: int
     condition: Condition
-    value: float
+    value: Share
 
 
 class ResultsFile:
@@ -114,6 +121,8 @@ def _refuse_another(path: Path, found: Measured, measured: Measured) -> None:
     different = [name for name, value in measured if getattr(found, name) != value]
     if different:
         field = different[0]
+        if field in _CONTENTS:
+            raise ResultsRefused(f"{path} holds a sweep of another {_CONTENTS[field]}; give another --to")
         raise ResultsRefused(
             f"{path} holds a sweep with another {field}, {getattr(found, field)!r} instead of "
             f"{getattr(measured, field)!r}; give another --to"

@@ -82,8 +82,14 @@ def test_a_slice_takes_the_lowest_levels_of_a_measured_cell(tmp_path: Path):
         (3, "3,210,3", r"line 4: level 3 follows level 1; level 2 is missing"),
         (3, "1,210,3", r"line 4: level 1 comes twice"),
         (3, "2,,3", r"line 4: mean_na '' is not a number; fill it in"),
-        (3, "2,210", r"line 4: sigma_na None is not a number"),
+        (3, "2,210", r"line 4: sigma_na '' is not a number"),
         (3, "2,many,3", r"line 4: mean_na 'many' is not a number"),
+        (3, "2,2_10,3", r"line 4: mean_na '2_10' is not a number"),
+        (3, f"2,{'x' * 300},3", r"line 4: mean_na 'x{40}' is not a number"),
+        (3, f"2,{'x' * 200_000},3", r"is no CSV of levels: field larger than field limit"),
+        (3, "2.5,210,3", r"line 4: level 2\.5 is no whole number"),
+        (1, "4,0.1,0.01", r"line 2: level 4 comes first; level 0 is missing"),
+        (4, "3,1e9,3", r"cell measured in .*levels\.csv: i_max_na: .*less than or equal to 100000"),
         (3, "2,80,3", r"line 4: mean_na 80 does not exceed the 90 of the level below"),
         (3, "2,210,-3", r"line 4: sigma_na -3 must be finite and not negative"),
         (3, "2,nan,3", r"line 4: mean_na nan must be finite"),
@@ -100,7 +106,14 @@ def test_a_file_with_a_hole_a_duplicate_or_nonsense_is_refused_with_its_line(
         Cell.from_csv(written(tmp_path, lines), read_v=0.5)
 
 
-@pytest.mark.parametrize(("lines", "message"), [(LINES[:2], "at least 2 levels, here are 1"), ([], "line 1")])
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (LINES[:2], "2…256 levels, here are 1"),
+        ([], "line 1"),
+        ([LINES[0], *(f"{level},{level},0" for level in range(257))], "2…256 levels, here are 257"),
+    ],
+)
 def test_a_file_without_levels_is_refused(tmp_path: Path, lines: list[str], message: str):
     with pytest.raises(LevelsRefused, match=message):
         Cell.from_csv(written(tmp_path, lines), read_v=0.5)

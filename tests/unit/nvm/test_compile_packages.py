@@ -147,12 +147,40 @@ def test_a_sidecar_is_refused_for_a_preset_of_the_same_name_with_other_circuits(
     quiet = preset.model_copy(update={"noise": None, "costs": None})
     assert read_sidecar(folder, resnet20, quiet) == sidecar
     for change in ({"adc": AdcCircuit(bits=4)}, {"tile": Tile(rows=288, columns=256)}):
-        with pytest.raises(PackageRefused, match=f"{NOR} has another cell, slices, tile, .*; compile it anew"):
+        with pytest.raises(
+            PackageRefused, match=f"{NOR} has another cell, slices, tile, .*; give the preset another name"
+        ):
             read_sidecar(folder, resnet20, preset.model_copy(update=change))
     old = sidecar.model_dump(mode="json", exclude={"preset_sha256"})
     (folder / "nvm.json").write_text(json.dumps(old))
     with pytest.raises(PackageRefused, match="preset_sha256: Field required; compile it anew"):
         read_sidecar(folder, resnet20, preset)
+
+
+@pytest.mark.parametrize(
+    ("edit", "told"),
+    [
+        ({"rows": 5}, "rows: is 5, but 576"),
+        ({"columns": 64}, "columns: is 64, but 256"),
+        ({"pulse_bits": 8}, "pulse_bits: is 8, but 4"),
+        ({"paired": False}, "paired: is False, but True"),
+        ({"ranges": None}, "ranges: is False, but True"),
+    ],
+)
+def test_a_sidecar_that_contradicts_its_preset_is_refused(
+    tmp_path: Path, resnet20: Package, sidecar: Sidecar, edit: dict[str, object], told: str
+):
+    folder = write_sidecar(tmp_path, sidecar)
+    (folder / "nvm.json").write_text(json.dumps(sidecar.model_dump(mode="json") | edit))
+    with pytest.raises(PackageRefused, match=f"{told} in preset {NOR}; remove the folder and compile it anew"):
+        read_sidecar(folder, resnet20, load_preset(NOR))
+
+
+def test_converters_of_a_sidecar_have_the_bits_of_the_preset(tmp_path: Path, resnet20: Package, sidecar: Sidecar):
+    folder = write_sidecar(tmp_path, sidecar)
+    (folder / "nvm.json").write_text(sidecar.model_dump_json().replace('"bits":8', '"bits":4', 1))
+    with pytest.raises(PackageRefused, match=r"ranges of .*_value, bits: is 4, but 8 in preset"):
+        read_sidecar(folder, resnet20, load_preset(NOR))
 
 
 def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, sample_photos: list[Path]):
@@ -166,6 +194,7 @@ def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, s
     told = CliRunner().invoke(app, ["report", package, "--preset", NOR])
     assert told.exit_code == 0
     assert "layer2_0_shortcut_value stays digital" in told.output
+    assert "│ layer3_2_b_value " in told.output  # whole, though no terminal is there to tell its width
     assert NOR in CliRunner().invoke(app, ["presets"]).output
 
 
@@ -182,15 +211,16 @@ def test_a_sidecar_is_written_beside_its_package_and_a_taken_folder_is_told_befo
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     package, photos = small_package(tmp_path / "models"), labeled_photos(tmp_path / "photos")
-    command = ["compile", str(package.folder), str(photos / "a" / "0.png"), "--preset", NOR]
+    command = ["compile", str(package.folder), str(photos / "a"), str(photos / "b" / "0.png"), "--preset", NOR]
     monkeypatch.chdir(photos)
     compiled = CliRunner().invoke(app, command)
     assert compiled.exit_code == 0, compiled.output
-    assert (tmp_path / "models" / f"small-nvm-{NOR}" / "1" / "nvm.json").is_file()
+    written = json.loads((tmp_path / "models" / f"small-nvm-{NOR}" / "1" / "nvm.json").read_text())
+    assert written["ranges"]["photos"] == 5  # those of the folder, and the one
     monkeypatch.setattr(cli, "compile_package", lambda *_: pytest.fail("calibrated for nothing"))
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 1
-    assert "exists already; remove it to compile anew" in refused.output
+    assert "exists already; remove it to compile anew, or give a preset of your own another name" in refused.output
 
 
 @pytest.mark.parametrize("command", ["check", "compile"])

@@ -99,6 +99,7 @@ def test_the_command_writes_its_figures_as_json(package: Package, photos: Path, 
     figure = content["figures"][0]
     assert figure["difference"]["value"] == pytest.approx(figure["chip"]["value"] - figure["digital"]["value"])
     assert "conversions clipped, 10 photos" in told.output
+    assert "ranges of the converters: calibrated on 4 photos" in told.output
 
 
 def test_the_command_tells_what_a_photo_takes_of_the_chip_from_the_codes_seen(
@@ -205,6 +206,10 @@ def test_nor_wires_are_calibrated_also_without_an_adc(package: Package, photos: 
         (("--photos", "PHOTOS"), "no photos to calibrate on: name some"),
         (("--photos", "nowhere"), "no photo LABEL/NAME.jpg or .png below nowhere"),
         (("--data", "PHOTOS"), "its labels are neither CIFAR-10's nor MNIST's; give --photos DIR"),
+        (("--annotations", "boxes.json"), "--annotations: are the boxes of --photos; give both"),
+        (("--photos", "PHOTOS", "--annotations", "boxes.json"), "--annotations: small:1 is a classifier"),
+        (("--photos", "PHOTOS", "--to", "PHOTOS"), "is a folder: name a file in it"),
+        (("--photos", "PHOTOS", "--to", "/proc/found.json"), "/proc/found.json cannot be written"),
         (("--photos", "PHOTOS", "--corner", "xx"), "corner: there is no 'xx'; give one of tt, ff, ss, fs, sf"),
         (("--photos", "PHOTOS", "--temperature-c", "300"), "temperature_c: 300 is outside of the preset's -40…125"),
     ],

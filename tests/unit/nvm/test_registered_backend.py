@@ -48,12 +48,13 @@ def test_the_sidecar_names_the_chip_unless_another_is_asked_for(package: Package
 
 def test_a_sidecar_of_another_preset_of_that_name_is_refused(package: Package, tmp_path: Path):
     inputs = [np.zeros(package.manifest.input.tensor.shape, np.uint8)]
-    sidecar = compile_package(package, load_preset(SONOS), SONOS, 3, "channels", "min-max", inputs)
-    write_sidecar(package.folder.parent.parent, sidecar)
-    mine = tmp_path / "mine.toml"
     text = (Path(presets.__file__).parent / "presets" / f"{SONOS}.toml").read_text(encoding="utf-8")
-    mine.write_text(text.replace("[adc]\nbits = 8", "[adc]\nbits = 4"), encoding="utf-8")
-    with pytest.raises(PackageRefused, match=r"preset_sha256: sonos-40nm has another .*; compile it anew"):
+    mine = tmp_path / "mine.toml"
+    mine.write_text(text.replace(f'name = "{SONOS}"', 'name = "mine"'), encoding="utf-8")
+    sidecar = compile_package(package, load_preset(str(mine)), str(mine), 3, "channels", "min-max", inputs)
+    write_sidecar(package.folder.parent.parent, sidecar)
+    mine.write_text(mine.read_text().replace("[adc]\nbits = 8", "[adc]\nbits = 4"), encoding="utf-8")
+    with pytest.raises(PackageRefused, match=r"preset_sha256: mine has another .*; give the preset another name"):
         load_backend("nvm", preset=str(mine)).for_package(package)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from edgedet_nvm.monte_carlo.results_file import ResultsFile
 from edgedet_nvm.monte_carlo.summary import as_csv, summarize
 from edgedet_nvm.monte_carlo.sweep import Outcome, Sweep, run_sweep
 from edgedet_nvm.sidecar import compile_package
+from edgedet_nvm.terminal import told
 from edgedet_runtime.letterbox import to_input
 from typer.testing import CliRunner
 
@@ -109,13 +111,24 @@ def test_nothing_is_done_twice_and_a_grid_may_grow(sweep: Sweep, tmp_path: Path)
 
 
 def test_a_file_of_another_sweep_is_refused_by_what_differs(sweep: Sweep, whole_file: Path, tmp_path: Path):
-    with pytest.raises(ResultsRefused, match="another calibration_sha256"):
+    with pytest.raises(ResultsRefused, match="of another set of calibration photos; give another --to"):
         run_sweep(replace(sweep, calibration=sweep.calibration[:1]), whole_file, no_bar)
+    quiet = load_preset("nor-flash-65nm").model_copy(update={"noise": None})
+    with pytest.raises(ResultsRefused, match=r"of another preset of that name \(was its file edited\?\); give another"):
+        run_sweep(replace(sweep, preset=quiet), whole_file, no_bar)
     with pytest.raises(ResultsRefused, match="another preset, 'nor-flash-65nm' instead of 'nor-flash-40nm'"):
         run_sweep(replace(sweep, preset=load_preset("nor-flash-40nm")), whole_file, no_bar)
     file = tmp_path / "sweep.jsonl"
     file.write_text("no results\n")
     with pytest.raises(ResultsRefused, match="line 1 is not of a sweep's results; give another --to"):
+        run_sweep(sweep, file, no_bar)
+
+
+def test_a_figure_that_is_no_share_is_refused(sweep: Sweep, whole_file: Path, tmp_path: Path):
+    file, lines = tmp_path / "sweep.jsonl", whole_file.read_text().splitlines()
+    edited = json.loads(lines[1]) | {"value": 7.5}
+    file.write_text("\n".join([lines[0], json.dumps(edited), *lines[2:]]) + "\n")
+    with pytest.raises(ResultsRefused, match="line 2 is not of a sweep's results"):
         run_sweep(sweep, file, no_bar)
 
 
@@ -224,6 +237,7 @@ def test_the_interval_of_one_chip_is_left_empty(whole: Outcome):
     outcome = replace(whole, results=whole.results[:1])
     (row,) = csv.DictReader(io.StringIO(as_csv(summarize(outcome), outcome)))
     assert (row["low"], row["high"]) == ("", "")
+    assert told(summarize(outcome)[0].mean) == row["mean"]
     assert plots(summarize(outcome), outcome) == {}
 
 
@@ -260,7 +274,7 @@ def test_rows_and_bits_are_mapped_and_calibrated_anew(sweep: Sweep, tmp_path: Pa
         ({"chips": "0"}, "--chips: '0': Input should be greater than or equal to 1"),
         ({"corners": ["tt", "xx"]}, "--corners: 'xx': Input should be 'tt', 'ff', 'ss', 'fs' or 'sf'"),
         ({"hours": ["-1"]}, "--hours: '-1'"),
-        ({"hours": []}, "--hours: \\[\\]: Tuple should have at least 1 item"),
+        ({"hours": []}, "--hours: is empty; give one value or more"),
         ({"adc_bits": ["0"]}, "--adc-bits: '0'"),
         ({"rows": ["many"]}, "--rows: 'many'"),
     ],
@@ -294,6 +308,9 @@ def test_the_command_writes_results_csv_and_plots(sweep: Sweep, tmp_path: Path):
     assert told.exit_code == 0, told.output
     assert {file.name for file in tmp_path.iterdir()} == {"sweep.jsonl", "sweep.csv", "accuracy-against-sigma.svg"}
     assert "σ scale 1 is 1 % of the cell's own current" in told.output
+    taken = CliRunner().invoke(app, ["sweep", str(arguments[1]), "--to", str(tmp_path / "sweep.csv")])
+    assert taken.exit_code == 1
+    assert "sweep.csv is no folder: name one" in taken.output
     wrong = CliRunner().invoke(app, [*map(str, arguments), "--chips", "0"])
     assert wrong.exit_code == 1
     assert wrong.output.strip() == "--chips: 0: Input should be greater than or equal to 1"
