@@ -126,8 +126,9 @@ class _Reader:
     def _is_float(self) -> bool:
         kinds = {node.op_type for node in self.graph.node}
         types = {value.type.tensor_type.elem_type for value in self.graph.input}
-        computes = onnx.TensorProto.FLOAT in types or bool(kinds & {"Conv", "Gemm", "MatMul"})
-        return computes and not kinds & {"QuantizeLinear", "DequantizeLinear"}
+        if onnx.TensorProto.FLOAT in types:
+            return "QuantizeLinear" not in kinds
+        return bool(kinds & {"Conv", "Gemm", "MatMul"}) and not kinds & {"QuantizeLinear", "DequantizeLinear"}
 
     def _end(self, name: str, known: Mapping[str, Codes]) -> Codes:
         if name not in known:

@@ -39,7 +39,9 @@ app = typer.Typer(
 app.command()(evaluate)
 app.command()(sweep)
 
-Photos = Annotated[list[Path] | None, typer.Argument(help="Photos to run, or folders of them; default: noise.")]
+Photos = Annotated[
+    list[Path] | None, typer.Argument(help="Photos to run, or folders, up to 64 of each; default: noise.")
+]
 CutOption = Annotated[str, typer.Option("--cut", help="How tiles are cut: channels or kernel.")]
 
 
@@ -100,7 +102,9 @@ def compile_(
     folder: Folder,
     photos: Annotated[
         list[Path] | None,
-        typer.Argument(help="Calibration photos, or folders of them; default: training photos.", show_default=False),
+        typer.Argument(
+            help="Calibration photos, or folders, up to 64 of each; default: training photos.", show_default=False
+        ),
     ] = None,
     preset: PresetName = "nor-flash-65nm",
     data: Data = None,
@@ -155,10 +159,11 @@ def report(
     """
     with faults_told():
         package, made = load_package(folder), load_preset(preset)
+        if picture is not None:
+            refuse_unwritable(picture)
         mapping = map_package(package, made, _cut(cut))
         figures = mapping_report(mapping)
         if picture is not None and figures.layers:
-            refuse_unwritable(picture)
             write(picture, mapping_svg(figures, mapping.arrays))
     if figures.layers:
         out.print(_layer_table(figures))
@@ -178,8 +183,8 @@ def report(
 
 
 def _layer_table(figures: MappingReport) -> Table:
-    headers = ("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
-    table = Table(*(Column(header, overflow="fold") for header in headers))  # a figure cut short would be another
+    headers = ("tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
+    table = Table(Column("layer", overflow="fold"), *(Column(header, overflow="fold") for header in headers))
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
         table.add_row(

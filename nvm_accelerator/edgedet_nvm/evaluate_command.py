@@ -54,16 +54,17 @@ def evaluate(
     Example: edgedet-nvm evaluate models/resnet20-cifar10/1 --preset nor-flash-65nm --chip 3 --limit 1000
     """
     with faults_told():
+        package, made = load_package(folder), load_preset(preset)
         if to is not None:
             refuse_unwritable(to)
-        package, made = load_package(folder), load_preset(preset)
         seen = Chip(made, chip, temperature_c, cast("CornerName", corner), hours)  # which refuses others
         chosen = chosen_photos(package, data, photos, annotations, limit)
         sidecar, source = _sidecar(package, made, preset, data, calibrate)
         with bar(f"{package.reference} on {made.name}, chip {chip}", 2 * len(chosen)) as advance:
             found = evaluate_chip(package, sidecar, seen, chosen, advance, threads)
         _show(found, made, len(chosen))
-        out.print(f"ranges of the converters: {source}", markup=False, highlight=False)
+        if source is not None:
+            out.print(f"ranges of the converters: {source}", markup=False, highlight=False)
         if to is not None:
             content = {
                 "package": package.reference,
@@ -82,14 +83,14 @@ def evaluate(
 
 def _sidecar(
     package: Package, preset: Preset, preset_name: str, data: Path | None, calibrate: Path | None
-) -> tuple[Sidecar, str]:
-    """Mapping and ADC ranges, and where they come from."""
+) -> tuple[Sidecar, str | None]:
+    """Mapping and ADC ranges, and where they come from, if the preset has converters."""
     stored = None if calibrate is not None else stored_sidecar(package, preset)
     if stored is not None:
-        return stored, f"{stored.name}:{stored.version}"
+        return stored, None if stored.ranges is None else f"{stored.name}:{stored.version}"
     inputs = calibration_inputs(package, preset, data, calibrate)
     sidecar = compile_package(package, preset, preset_name, 0, "channels", "mse", inputs)
-    return sidecar, f"calibrated on {len(inputs)} photos"
+    return sidecar, None if sidecar.ranges is None else f"calibrated on {len(inputs)} photos"
 
 
 def _show(found: ChipEvaluation, preset: Preset, photos: int) -> None:

@@ -192,7 +192,7 @@ def folder_photos(folder: Path) -> Iterable[Photo]:
     """
     files = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
     if not files:
-        raise DataMissing(f"no .jpg or .png photo to calibrate with directly in {folder}")
+        raise DataMissing(f"no .jpg or .png photo directly in {folder}")
     count = min(_CALIBRATION_PHOTOS, len(files))
     return read_photos(files[place * len(files) // count] for place in range(count))
 

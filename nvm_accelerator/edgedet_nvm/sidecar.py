@@ -1,7 +1,7 @@
 """The sidecar package ``<name>-nvm-<preset>/<version>/nvm.json``: how a package lies on arrays. It holds no weights."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +14,7 @@ from edgedet_runtime.segments import load_network
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgedet_nvm.calibration import AdcRanges, Method, calibrate
-from edgedet_nvm.device.preset import Preset
+from edgedet_nvm.device.preset import Preset, preset_names
 from edgedet_nvm.device.record import Share, first_fault
 from edgedet_nvm.layer_activity import layer_tiles
 from edgedet_nvm.mapping import Arrays, Cut, NetworkMapping, map_network
@@ -160,7 +160,7 @@ def refuse_existing(folder: Path) -> None:
     """
     if folder.exists():
         raise PackageRefused(
-            f"{folder}: exists already; remove it to compile anew, or give a preset of your own another name"
+            f"{folder}: exists already; remove it to compile anew, or take a preset of your own by another name"
         )
 
 
@@ -168,7 +168,8 @@ def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
     """Read a sidecar of `package` on `preset`.
 
     Raises:
-        PackageRefused: it cannot be read, or was compiled from another package or for another preset of that name.
+        PackageRefused: it cannot be read, was compiled from another package or for another preset of that name, or was
+            edited since.
     """
     try:
         sidecar = Sidecar.model_validate_json((folder / SIDECAR).read_bytes())
@@ -182,26 +183,33 @@ def read_sidecar(folder: Path, package: Package, preset: Preset) -> Sidecar:
             f"{package.reference} has {package.digest[:12]}…; compile it anew"
         )
     if sidecar.preset_sha256 != preset.compiled_sha256:
+        own = "" if preset.name in preset_names() else ", or give the preset another name"
         raise PackageRefused(
             f"{folder}: preset_sha256: {preset.name} has another cell, slices, tile, drive, adc or wires than it was "
-            "compiled for; give the preset another name and compile for that, or remove the folder and compile it anew"
+            f"compiled for; remove the folder and compile it anew{own}"
         )
-    for field, found, expected in _copied(sidecar, preset):
-        if found != expected:
-            raise PackageRefused(
-                f"{folder}: {field}: is {found}, but {expected} in preset {preset.name}; remove the folder and compile "
-                "it anew"
-            )
+    if fault := _contradiction(sidecar, package, preset):
+        raise PackageRefused(f"{folder}: {fault}; remove the folder and compile it anew")
     return sidecar
 
 
-def _copied(sidecar: Sidecar, preset: Preset) -> Iterator[tuple[str, object, object]]:
-    """Fields that a sidecar has from its preset: what it says, and what the preset says."""
-    yield "rows", sidecar.rows, preset.tile.rows
-    yield "columns", sidecar.columns, preset.tile.columns
-    yield "paired", sidecar.paired, preset.slices.signs == "differential"
-    yield "pulse_bits", sidecar.pulse_bits, preset.drive.bits
-    yield "ranges", sidecar.ranges is not None, preset.adc is not None
-    if sidecar.ranges is not None and preset.adc is not None:
-        for layer, converter in sidecar.ranges.converters.items():
-            yield f"ranges of {layer}, bits", converter.bits, preset.adc.bits
+def _contradiction(sidecar: Sidecar, package: Package, preset: Preset) -> str | None:
+    """What a sidecar says otherwise than its preset does, though it was compiled from it: somebody has edited it."""
+    graph = read_quantized_graph(load_network(package.path("model.onnx")))
+    expected = preset_arrays(graph, preset, sidecar.cut)
+    pairs = {
+        "rows": (sidecar.rows, expected.rows),
+        "columns": (sidecar.columns, expected.columns),
+        "highest_levels": (sidecar.highest_levels, expected.slicing.highest_levels),
+        "paired": (sidecar.paired, expected.slicing.paired),
+        "pulse_bits": (sidecar.pulse_bits, expected.pulse_bits),
+    }
+    for field, (found, wanted) in pairs.items():
+        if found != wanted:
+            return f"{field}: is {found}, but {wanted} by preset {preset.name}"
+    if sidecar.ranges is None or preset.adc is None:
+        unlike = (sidecar.ranges is None) != (preset.adc is None)
+        return f"ranges: are there without an [adc] in preset {preset.name}, or missing with one" if unlike else None
+    converters = sidecar.ranges.converters.items()
+    other = next((layer for layer, converter in converters if converter.bits != preset.adc.bits), None)
+    return None if other is None else f"ranges of {other}: have other bits than preset {preset.name}"

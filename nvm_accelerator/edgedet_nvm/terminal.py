@@ -1,7 +1,7 @@
 """What the commands print to: results, faults as one sentence, a bar; result files."""
 
 import math
-import sys
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +14,9 @@ from edgedet_runtime.errors import RuntimeFault
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-# Whoever reads a pipe or a file wants whole figures.
-out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+out = Console(soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 160  # whoever reads a pipe or a file wants whole figures
 err = Console(stderr=True, soft_wrap=True, markup=False)
 
 
@@ -56,14 +57,11 @@ def refuse_unwritable(file: Path) -> None:
     """
     if file.is_dir():
         raise ValueError(f"{file} is a folder: name a file in it")
-    was_there = file.exists()
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.open("ab").close()
-    except OSError as error:
-        raise ValueError(f"{file} cannot be written ({error.strerror}): name another file") from error
-    if not was_there:
-        file.unlink()
+    nearest = next(place for place in (file, *file.absolute().parents) if place.exists())
+    if nearest != file and not nearest.is_dir():
+        raise ValueError(f"{file} cannot be written: {nearest} is no folder")
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f"{file} cannot be written: no permission to write {nearest}")
 
 
 def write(file: Path, content: bytes) -> None:

@@ -3,17 +3,17 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from edgedet_nvm.device.record import NotNegative, Record, first_fault
+from edgedet_nvm.device.record import NotNegative, Record
 from edgedet_nvm.errors import LevelsRefused, OutOfRange
 
 _COLUMNS = ("level", "mean_na", "sigma_na")
-_MOST_LEVELS = 256
+_MOST_LEVELS, _MOST_NA = 256, 100_000
 
 
 class Cell(Record):
@@ -25,7 +25,7 @@ class Cell(Record):
     """
 
     level_count: Annotated[int, Field(ge=2, le=_MOST_LEVELS)]
-    i_max_na: Annotated[float, Field(gt=0, le=100_000)]
+    i_max_na: Annotated[float, Field(gt=0, le=_MOST_NA)]
     """Current of the highest level at the read condition, tt, 25 °C, in nA."""
     off_na: NotNegative = 0.0
     """Current of level 0, in nA."""
@@ -87,24 +87,29 @@ class Cell(Record):
         Raises:
             LevelsRefused: a hole, a duplicate, a current that does not rise, or no number; the message names the line.
         """
-        try:
-            rows = list(_measured_levels(file))
-        except csv.Error as error:  # a line without an end
-            raise LevelsRefused(f"{file}: is no CSV of levels: {error}") from error
-        means, sigmas = (tuple(row[column] for row in rows) for column in (0, 1))
-        if not 2 <= len(rows) <= _MOST_LEVELS:
-            raise LevelsRefused(f"{file}: a cell has 2…{_MOST_LEVELS} levels, here are {len(rows)}; one line for each")
-        try:
-            return cls(
-                level_count=len(rows),
-                i_max_na=means[-1],
-                off_na=means[0],
-                read_v=read_v,
-                mean_na=means,
-                sigma_na=sigmas,
-            )
-        except ValidationError as error:
-            raise LevelsRefused(f"cell measured in {file}: {first_fault(error)}") from error
+        return cls(**measured_fields(file), read_v=read_v)
+
+
+def measured_fields(file: Path) -> dict[str, Any]:
+    """All fields of a measured cell but `read_v`, as `Cell.from_csv` reads them.
+
+    Raises:
+        LevelsRefused: as there.
+    """
+    try:
+        rows = list(_measured_levels(file))
+    except csv.Error as error:  # a line without an end
+        raise LevelsRefused(f"{file}: is no CSV of levels: {error}") from error
+    if not 2 <= len(rows) <= _MOST_LEVELS:
+        raise LevelsRefused(f"{file}: a cell has 2…{_MOST_LEVELS} levels, here are {len(rows)}; one line for each")
+    means, sigmas = (tuple(row[column] for row in rows) for column in (0, 1))
+    return {
+        "level_count": len(rows),
+        "i_max_na": means[-1],
+        "off_na": means[0],
+        "mean_na": means,
+        "sigma_na": sigmas,
+    }
 
 
 def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
@@ -129,6 +134,8 @@ def _measured_levels(file: Path) -> Iterator[tuple[float, float]]:
         if level != expected:
             fault = _misplaced(level, expected)
             raise LevelsRefused(f"{where}: level {level:g} {fault}; give every level once, in order")
+        if mean > _MOST_NA:
+            raise LevelsRefused(f"{where}: mean_na {mean:g} exceeds {_MOST_NA:,} nA, which no cell carries; correct it")
         if mean <= before:
             raise LevelsRefused(f"{where}: mean_na {mean:g} does not exceed the {before:g} of the level below; reorder")
         before = mean
@@ -145,9 +152,9 @@ def _misplaced(level: float, expected: int) -> str:
 
 def _number(where: str, column: str, text: str) -> float:
     try:
-        value = float(text.replace("_", "?"))  # Python's 3_01 is nobody's else's 301
+        value = float("" if "_" in text else text)  # 3_01 is 301 in Python alone
     except ValueError:
         raise LevelsRefused(f"{where}: {column} {text[:40]!r} is not a number; fill it in") from None
     if not 0 <= value < float("inf"):
-        raise LevelsRefused(f"{where}: {column} {text} must be finite and not negative; correct it")
+        raise LevelsRefused(f"{where}: {column} {text[:40]} must be finite and not negative; correct it")
     return value

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from edgedet_nvm.device.adc import AdcBits
-from edgedet_nvm.device.cell import Cell
+from edgedet_nvm.device.cell import Cell, measured_fields
 from edgedet_nvm.device.costs import Costs
 from edgedet_nvm.device.environment import Environment
 from edgedet_nvm.device.inputs import Drive
@@ -123,7 +123,7 @@ def load_preset(name: str) -> Preset:
         raise PresetRefused(f"preset {name} is not TOML: {error}") from error
     except ValidationError as error:
         raise PresetRefused(f"preset {name}: {first_fault(error)}") from error
-    if preset.name in preset_names() and file.resolve().parent != _FOLDER.resolve():
+    if name.endswith(".toml") and preset.name in preset_names() and preset != load_preset(preset.name):
         raise PresetRefused(f"preset {name}: name: {preset.name!r} comes with EdgeDet; give yours another name")
     return preset
 
@@ -135,5 +135,4 @@ def _with_measured_cell(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         return fields
     if cell.keys() != {"measured", "read_v"}:
         raise LevelsRefused("cell: a measured cell has the fields measured and read_v; the CSV says the rest")
-    made = Cell.from_csv(folder / str(cell["measured"]), cell["read_v"])
-    return {**fields, "cell": made.model_dump()}
+    return {**fields, "cell": {**measured_fields(folder / str(cell["measured"])), "read_v": cell["read_v"]}}

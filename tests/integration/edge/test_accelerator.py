@@ -135,5 +135,5 @@ def test_simulated_capacity_holds_answers_back_and_counts_energy_and_time(
 
 
 def test_simulated_capacity_is_refused_where_nothing_is_simulated(log_folder: Path, package: Package) -> None:
-    with pytest.raises(StartFailed, match="tells no simulated time here"):
+    with pytest.raises(StartFailed, match=r"capacity: backend .* tells no simulated time here"):
         start_edge(log_folder, *options(package, "--capacity", "simulated"), name="digital-simulated")

@@ -17,6 +17,7 @@ from edgedet_nvm.mapping import map_network
 from edgedet_nvm.noise_input import network_noise
 from edgedet_nvm.oracle import run_oracle
 from edgedet_nvm.sidecar import Sidecar, compile_package, map_package, read_sidecar, write_sidecar
+from edgedet_nvm.terminal import out
 from edgedet_runtime.backends.onnxruntime import OnnxRuntimeBackend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.errors import PackageRefused
@@ -148,7 +149,7 @@ def test_a_sidecar_is_refused_for_a_preset_of_the_same_name_with_other_circuits(
     assert read_sidecar(folder, resnet20, quiet) == sidecar
     for change in ({"adc": AdcCircuit(bits=4)}, {"tile": Tile(rows=288, columns=256)}):
         with pytest.raises(
-            PackageRefused, match=f"{NOR} has another cell, slices, tile, .*; give the preset another name"
+            PackageRefused, match=f"{NOR} has another cell, slices, tile, .*; remove the folder and compile it anew$"
         ):
             read_sidecar(folder, resnet20, preset.model_copy(update=change))
     old = sidecar.model_dump(mode="json", exclude={"preset_sha256"})
@@ -164,7 +165,7 @@ def test_a_sidecar_is_refused_for_a_preset_of_the_same_name_with_other_circuits(
         ({"columns": 64}, "columns: is 64, but 256"),
         ({"pulse_bits": 8}, "pulse_bits: is 8, but 4"),
         ({"paired": False}, "paired: is False, but True"),
-        ({"ranges": None}, "ranges: is False, but True"),
+        ({"highest_levels": [12, 15]}, r"highest_levels: is \(12, 15\), but \(15, 4\)"),
     ],
 )
 def test_a_sidecar_that_contradicts_its_preset_is_refused(
@@ -172,29 +173,38 @@ def test_a_sidecar_that_contradicts_its_preset_is_refused(
 ):
     folder = write_sidecar(tmp_path, sidecar)
     (folder / "nvm.json").write_text(json.dumps(sidecar.model_dump(mode="json") | edit))
-    with pytest.raises(PackageRefused, match=f"{told} in preset {NOR}; remove the folder and compile it anew"):
+    with pytest.raises(PackageRefused, match=f"{told} by preset {NOR}; remove the folder and compile it anew"):
         read_sidecar(folder, resnet20, load_preset(NOR))
 
 
-def test_converters_of_a_sidecar_have_the_bits_of_the_preset(tmp_path: Path, resnet20: Package, sidecar: Sidecar):
+def test_converters_of_a_sidecar_are_those_of_the_preset(tmp_path: Path, resnet20: Package, sidecar: Sidecar):
     folder = write_sidecar(tmp_path, sidecar)
+    for edit, told in (({"ranges": None}, "ranges: are there without"), ({"mean_inputs": {"a": [9]}}, "less than or")):
+        (folder / "nvm.json").write_text(json.dumps(sidecar.model_dump(mode="json") | edit))
+        with pytest.raises(PackageRefused, match=told):
+            read_sidecar(folder, resnet20, load_preset(NOR))
     (folder / "nvm.json").write_text(sidecar.model_dump_json().replace('"bits":8', '"bits":4', 1))
-    with pytest.raises(PackageRefused, match=r"ranges of .*_value, bits: is 4, but 8 in preset"):
+    with pytest.raises(PackageRefused, match=r"ranges of .*_value: have other bits than preset nor-flash-65nm"):
         read_sidecar(folder, resnet20, load_preset(NOR))
 
 
-def test_the_command_checks_compiles_and_reports(tmp_path: Path, models: Path, sample_photos: list[Path]):
+def test_the_command_checks_compiles_and_reports(
+    tmp_path: Path, models: Path, sample_photos: list[Path], monkeypatch: pytest.MonkeyPatch
+):
     package, photo = str(models / "resnet20-cifar10" / "1"), str(sample_photos[0])
-    checked = CliRunner().invoke(app, ["check", package, photo, "--preset", "sonos-40nm"])
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").symlink_to(sample_photos[0])
+    checked = CliRunner().invoke(app, ["check", package, str(tmp_path / "photos"), "--preset", "sonos-40nm"])
     assert checked.exit_code == 0
     assert "all 290,954 codes equal" in checked.output
     compiled = CliRunner().invoke(app, ["compile", package, photo, "--preset", NOR, "--models", str(tmp_path)])
     assert compiled.exit_code == 0
     assert (tmp_path / f"resnet20-cifar10-nvm-{NOR}" / "1" / "nvm.json").is_file()
+    monkeypatch.setattr(out, "width", 160)
     told = CliRunner().invoke(app, ["report", package, "--preset", NOR])
     assert told.exit_code == 0
     assert "layer2_0_shortcut_value stays digital" in told.output
-    assert "│ layer3_2_b_value " in told.output  # whole, though no terminal is there to tell its width
+    assert "│ layer3_2_b_value " in told.output
     assert NOR in CliRunner().invoke(app, ["presets"]).output
 
 
@@ -220,7 +230,7 @@ def test_a_sidecar_is_written_beside_its_package_and_a_taken_folder_is_told_befo
     monkeypatch.setattr(cli, "compile_package", lambda *_: pytest.fail("calibrated for nothing"))
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 1
-    assert "exists already; remove it to compile anew, or give a preset of your own another name" in refused.output
+    assert "exists already; remove it to compile anew, or take a preset of your own by another name" in refused.output
 
 
 @pytest.mark.parametrize("command", ["check", "compile"])

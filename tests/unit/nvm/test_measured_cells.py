@@ -9,6 +9,7 @@ from edgedet_nvm.chip_cells import chip_cells
 from edgedet_nvm.cli import app
 from edgedet_nvm.device.chip import Chip
 from edgedet_nvm.device.preset import load_preset
+from edgedet_nvm.errors import PresetRefused
 from edgedet_nvm.monte_carlo.grid import Grid
 from edgedet_nvm.sidecar import map_package
 from edgedet_runtime.backend import load_backend
@@ -77,6 +78,14 @@ def test_the_csvs_sigma_and_spacing_reach_the_cells(tmp_path: Path):
         highest = cells.positive[mapped.planes == 7]
         assert 0.01 < np.abs(highest - 7).max() < 4 * 0.03
     assert len(Grid(chips=1, sigma_scales=(0.0, 2.0)).conditions(preset)) == 2  # there is an error to scale
+
+
+@pytest.mark.parametrize("read_v", ["true", '"0.5"', "9.0"])
+def test_the_read_voltage_beside_a_csv_is_checked_as_all_else_is(tmp_path: Path, read_v: str):
+    file = measured_preset(tmp_path)
+    file.write_text(file.read_text().replace("read_v = 0.5", f"read_v = {read_v}"))
+    with pytest.raises(PresetRefused, match=r"mine\.toml: cell\.read_v: Input should be"):
+        load_preset(str(file))
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,12 @@ def test_a_current_beyond_what_was_measured_is_refused(tmp_path: Path, i_max_na:
         load_preset(changed(tmp_path, "sonos-40nm", "i_max_na = 1600.0", f"i_max_na = {i_max_na}"))
 
 
+def test_a_copy_that_says_the_same_may_keep_its_name(tmp_path: Path):
+    text = (FOLDER / "sonos-40nm.toml").read_text(encoding="utf-8")
+    (tmp_path / "copy.toml").write_text(text, encoding="utf-8")
+    assert load_preset(str(tmp_path / "copy.toml")) == load_preset("sonos-40nm")
+
+
 def test_physics_without_a_transistor_is_refused(tmp_path: Path):
     text = (FOLDER / "nor-flash-65nm.toml").read_text(encoding="utf-8")
     file = tmp_path / "changed.toml"

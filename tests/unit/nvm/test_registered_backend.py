@@ -54,7 +54,9 @@ def test_a_sidecar_of_another_preset_of_that_name_is_refused(package: Package, t
     sidecar = compile_package(package, load_preset(str(mine)), str(mine), 3, "channels", "min-max", inputs)
     write_sidecar(package.folder.parent.parent, sidecar)
     mine.write_text(mine.read_text().replace("[adc]\nbits = 8", "[adc]\nbits = 4"), encoding="utf-8")
-    with pytest.raises(PackageRefused, match=r"preset_sha256: mine has another .*; give the preset another name"):
+    with pytest.raises(
+        PackageRefused, match=r"preset_sha256: mine has another .* compile it anew, or give the preset another name"
+    ):
         load_backend("nvm", preset=str(mine)).for_package(package)
 
 

@@ -118,8 +118,18 @@ def float_layer(operator: str, *constants: str) -> onnx.ModelProto:
     return helper.make_model(helper.make_graph([node], "float", values[:1], values[1:], weights))
 
 
+def float_behind_codes() -> onnx.ModelProto:
+    model = float_layer("Gemm", "w")
+    model.graph.node[0].input[0] = "cast"
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["cast"], to=onnx.TensorProto.FLOAT))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    return model
+
+
 @pytest.mark.parametrize(
-    "model", [float_layer("Gemm", "w"), float_layer("Softmax")], ids=["weights", "unread operator"]
+    "model",
+    [float_layer("Gemm", "w"), float_layer("Softmax"), float_behind_codes()],
+    ids=["weights", "unread operator", "codes at its input alone"],
 )
 def test_a_float_network_is_refused_with_what_to_do(model: onnx.ModelProto):
     with pytest.raises(GraphUnsupported, match="computes in float: quantize it with `edgedet-compress build`"):
