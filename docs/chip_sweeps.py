@@ -11,6 +11,7 @@ _SWEPT = {
     "small-lenet-nor-flash-65nm": "LeNet in 4 bits (44 k parameters), MNIST, `nor-flash-65nm`",
     "small-lenet-nor-flash-65nm-two-sigma": "the same, programming errors of twice the σ",
     "resnet20-w4a4-nor-flash-65nm": "ResNet-20 in 4 bits, CIFAR-10, `nor-flash-65nm`",
+    "vgg16-w4a4-nor-flash-65nm": "VGG16 in 4 bits, CIFAR-10, `nor-flash-65nm`",
 }
 _CORNERS = "small-lenet-nor-flash-65nm-corners"
 _DETECTOR = "yolov3-tiny-nor-flash-40nm.json"

@@ -29,6 +29,9 @@ def _table() -> str:
         *_accuracy("resnet20-cifar10", "top-1"),
         *_accuracy("yolov3-trimmed-bccd", "mAP50"),
         *_accuracy("vgg16-thin-cifar10", "top-1"),
+        *_accuracy("resnet20-w4a4-cifar10", "top-1", "W4A4"),
+        *_accuracy("vgg16-w4a4-cifar10", "top-1", "W4A4"),
+        *_accuracy("small-lenet-w4a4-mnist", "top-1", "W4A4"),
     ]
     speed = [*_beside("model_speed", _speed), *_beside("http_overhead", _http), *_beside("overload", _overload)]
     return "\n".join(
@@ -54,17 +57,17 @@ def _beside(
     return [(row[0][0], [figure for _, figure, _ in row], row[0][2]) for row in zip(*found, strict=True)]
 
 
-def _accuracy(package: str, name: str) -> list[tuple[str, str, str]]:
+def _accuracy(package: str, name: str, kind: str = "int8") -> list[tuple[str, str, str]]:
     manifest = json.loads((ROOT / "models" / package / "1" / "manifest.json").read_text())
     found = {metric["name"]: metric for metric in manifest["metrics"]}
-    int8, fp32 = found[f"{name}, int8"], found[f"{name}, fp32"]
-    dataset = int8["dataset"].split(" (")[0]
-    figure, command = f"{int8['value']:.4f} as int8", int8["command"]
+    quantized, fp32 = found[f"{name}, {kind}"], found[f"{name}, fp32"]
+    dataset = quantized["dataset"].split(" (")[0]
+    figure, command = f"{quantized['value']:.4f} as {kind}", quantized["command"]
     if fp32["command"] == command:
         figure += f", {fp32['value']:.4f} as fp32"
     if " build " in command:
         command += " --models anew"  # what lies in models/ is not written over
-    return [(f"{name} of {package} on {dataset}, n = {int8['n']:,}", figure, command)]
+    return [(f"{name} of {package} on {dataset}, n = {quantized['n']:,}", figure, command)]
 
 
 def _speed(result: dict[str, Any]) -> list[tuple[str, str, str]]:
