@@ -21,8 +21,8 @@ down: ## stop the cluster of `make up`
 	@if [ -e .run/cluster.json ]; then $(BIN)/python -m demo.cluster down; else echo "No cluster is running."; fi
 
 test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor qemu
+# What measures nothing shares the cores; processes under load, whose answers are timed, run one test at a time.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/unit tests/integration/runtime
-	# Processes under load, measured: one test at a time.
 	$(BIN)/python -m pytest --ignore tests/integration/runtime tests/integration tests/system
 
 test-torch: $(VENV)/.full ## tests of networks, training and pruning, which need torch

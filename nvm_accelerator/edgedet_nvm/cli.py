@@ -183,8 +183,8 @@ def report(
 
 
 def _layer_table(figures: MappingReport) -> Table:
-    headers = ("tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
-    table = Table(Column("layer", overflow="fold"), *(Column(header, overflow="fold") for header in headers))
+    headers = ("layer", "tiles", "rows", "columns", "arrays", "cells", "cells/weight", "weights ≠ 0", "conversions")
+    table = Table(*(Column(header, overflow="fold") for header in headers))  # rather folded than cut short
     for layer in figures.layers:
         first, last = layer.arrays[0], layer.arrays[-1]
         table.add_row(

@@ -149,9 +149,13 @@ def own_set(package: Package, photos: Path, annotations: Path | None) -> Evaluat
 
     Raises:
         DataMissing: no photos, or no annotations for a detector.
-        DataMismatch: labels that the package does not have.
+        DataMismatch: labels that the package does not have, or annotations for a classifier.
     """
     if package.manifest.task == "classify":
+        if annotations is not None:
+            raise DataMismatch(
+                f"--annotations: {package.reference} is a classifier; give one folder of photos per label"
+            )
         return _labeled(read_labeled_folders(photos, package.manifest.labels))
     if annotations is None:
         raise DataMissing("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")

@@ -39,12 +39,10 @@ def chosen_photos(
     Raises:
         DataMissing: no option names photos, or they are not there.
         DataMismatch: they are not for this package.
-        ValueError: boxes that would not be read.
+        ValueError: boxes of no photos.
     """
     if annotations is not None and photos is None:
         raise ValueError("--annotations: are the boxes of --photos; give both")
-    if annotations is not None and package.manifest.task == "classify":
-        raise ValueError(f"--annotations: {package.reference} is a classifier; its photos lie in one folder per label")
     if photos is not None:
         return limited(own_set(package, photos, annotations), limit)
     if data is None:

@@ -207,9 +207,10 @@ def _contradiction(sidecar: Sidecar, package: Package, preset: Preset) -> str | 
     for field, (found, wanted) in pairs.items():
         if found != wanted:
             return f"{field}: is {found}, but {wanted} by preset {preset.name}"
-    if sidecar.ranges is None or preset.adc is None:
-        unlike = (sidecar.ranges is None) != (preset.adc is None)
-        return f"ranges: are there without an [adc] in preset {preset.name}, or missing with one" if unlike else None
+    if preset.adc is None:
+        return None if sidecar.ranges is None else f"ranges: are there, but preset {preset.name} has no [adc]"
+    if sidecar.ranges is None:
+        return f"ranges: are missing, but preset {preset.name} has an [adc]"
     converters = sidecar.ranges.converters.items()
     other = next((layer for layer, converter in converters if converter.bits != preset.adc.bits), None)
     return None if other is None else f"ranges of {other}: have other bits than preset {preset.name}"

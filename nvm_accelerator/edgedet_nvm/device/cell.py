@@ -80,21 +80,12 @@ class Cell(Record):
         """Currents of levels 0 … `top` as shares of `i_max_na` (same shape); 0 at level 0, the off current left out."""
         return np.where(levels > 0, self.target_na(levels, top) / self.i_max_na, 0.0)
 
-    @classmethod
-    def from_csv(cls, file: Path, read_v: float) -> Self:
-        """A cell as measured: columns level (0, 1, 2, …), mean_na, sigma_na, one line per level.
-
-        Raises:
-            LevelsRefused: a hole, a duplicate, a current that does not rise, or no number; the message names the line.
-        """
-        return cls(**measured_fields(file), read_v=read_v)
-
 
 def measured_fields(file: Path) -> dict[str, Any]:
-    """All fields of a measured cell but `read_v`, as `Cell.from_csv` reads them.
+    """All fields of a measured cell but `read_v`, out of a CSV level (0, 1, 2, …), mean_na, sigma_na; a line a level.
 
     Raises:
-        LevelsRefused: as there.
+        LevelsRefused: a hole, a duplicate, a current that does not rise, or no number; the message names the line.
     """
     try:
         rows = list(_measured_levels(file))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edgedet_nvm.device.cell import Cell
+from edgedet_nvm.device.cell import Cell, measured_fields
 from edgedet_nvm.device.preset import load_preset
 from edgedet_nvm.device.transistor import BOLTZMANN_V_PER_K, REFERENCE_K, Transistor
 from edgedet_nvm.errors import LevelsRefused, OutOfRange
@@ -55,7 +55,7 @@ def test_measured_levels_and_a_contradicting_range_are_refused():
 
 
 def test_a_measured_cell_has_the_currents_of_its_file(tmp_path: Path):
-    cell = Cell.from_csv(written(tmp_path, LINES), read_v=0.5)
+    cell = Cell(**measured_fields(written(tmp_path, LINES)), read_v=0.5)
     assert (cell.level_count, cell.i_max_na, cell.off_na) == (4, 300, 0.1)
     assert cell.target_na(np.array([[3, 1], [2, 0]]), 3).tolist() == [[300, 90], [210, 0.1]]
 
@@ -63,11 +63,11 @@ def test_a_measured_cell_has_the_currents_of_its_file(tmp_path: Path):
 def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path):
     file = tmp_path / "levels.csv"
     file.write_text("\n".join(LINES), encoding="utf-8-sig")
-    assert Cell.from_csv(file, read_v=0.5).level_count == 4
+    assert measured_fields(file)["level_count"] == 4
 
 
 def test_a_slice_takes_the_lowest_levels_of_a_measured_cell(tmp_path: Path):
-    cell = Cell.from_csv(written(tmp_path, LINES), read_v=0.5)
+    cell = Cell(**measured_fields(written(tmp_path, LINES)), read_v=0.5)
     assert cell.target_na(np.array([0, 1, 2]), 2).tolist() == [0.1, 90, 210]
     assert (cell.level_na(2), cell.level_na(3)) == (105, 100)
     with pytest.raises(
@@ -103,7 +103,7 @@ def test_a_file_with_a_hole_a_duplicate_or_nonsense_is_refused_with_its_line(
     lines = [*LINES]
     lines[line] = text
     with pytest.raises(LevelsRefused, match=message):
-        Cell.from_csv(written(tmp_path, lines), read_v=0.5)
+        measured_fields(written(tmp_path, lines))
 
 
 @pytest.mark.parametrize(
@@ -116,14 +116,14 @@ def test_a_file_with_a_hole_a_duplicate_or_nonsense_is_refused_with_its_line(
 )
 def test_a_file_without_levels_is_refused(tmp_path: Path, lines: list[str], message: str):
     with pytest.raises(LevelsRefused, match=message):
-        Cell.from_csv(written(tmp_path, lines), read_v=0.5)
+        measured_fields(written(tmp_path, lines))
 
 
 def test_a_missing_file_is_refused_by_its_name(tmp_path: Path):
     with pytest.raises(
         LevelsRefused, match=r"nowhere\.csv: cannot be read \(No such file or directory\); cell\.measured is"
     ):
-        Cell.from_csv(tmp_path / "nowhere.csv", read_v=0.5)
+        measured_fields(tmp_path / "nowhere.csv")
 
 
 def test_a_preset_of_ones_own_takes_a_measured_cell(tmp_path: Path):

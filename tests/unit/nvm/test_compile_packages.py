@@ -179,7 +179,10 @@ def test_a_sidecar_that_contradicts_its_preset_is_refused(
 
 def test_converters_of_a_sidecar_are_those_of_the_preset(tmp_path: Path, resnet20: Package, sidecar: Sidecar):
     folder = write_sidecar(tmp_path, sidecar)
-    for edit, told in (({"ranges": None}, "ranges: are there without"), ({"mean_inputs": {"a": [9]}}, "less than or")):
+    for edit, told in (
+        ({"ranges": None}, "ranges: are missing, but preset nor-flash-65nm has an"),
+        ({"mean_inputs": {"a": [9]}}, "less than or"),
+    ):
         (folder / "nvm.json").write_text(json.dumps(sidecar.model_dump(mode="json") | edit))
         with pytest.raises(PackageRefused, match=told):
             read_sidecar(folder, resnet20, load_preset(NOR))
