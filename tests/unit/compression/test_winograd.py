@@ -70,7 +70,7 @@ def test_wide_convolutions_take_it_with_their_bias():
 @pytest.mark.parametrize(
     "network",
     [
-        nn.Conv2d(64, 64, 3, padding=1),
+        nn.Conv2d(64, 60, 3, padding=1),
         nn.Conv2d(64, 128, 3),
         nn.Conv2d(64, 128, 3, padding=1, stride=2),
         nn.Conv2d(64, 128, 3, padding=2, dilation=2),
