@@ -57,7 +57,7 @@ def test_all_four_ways_to_zero_weights_end_equally_sparse(shrunken: Workplace) -
     found = [folder.result()["sparsity"] for name, folder in done.items() if name != "test"]
     assert len(found) == 4
     assert found == pytest.approx([found[0]] * 4, abs=0.001)
-    assert len(done["dynamic"].result()["rounds"]) == 4
+    assert len(done["dynamic"].result()["rounds"]) == 3
 
 
 @pytest.mark.parametrize("name", NETWORKS)
