@@ -32,6 +32,8 @@ from edgedet_compression.data.labeled_images import (
 )
 from edgedet_compression.data.score import Score
 from edgedet_compression.data.splits import hold_out, hold_out_by_label
+from edgedet_compression.distillation.kept_answers import KeptAnswers
+from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.distillation.teacher_logits import TeacherLogits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.known_models import CalibrationSet
@@ -159,7 +161,7 @@ class ClassificationData:
             raise BuildRefused(f"network.family {family} needs {needed}, {given}: take another family")
 
     def task(
-        self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None, first_epoch: int = 0
+        self, stage: TrainStage | PruneWeightsStage, teacher: Teacher | None = None, first_epoch: int = 0
     ) -> ClassificationTask:
         """What the stage learns, after trainings that have shown `first_epoch` epochs."""
         learned, validation = self._parts
@@ -271,12 +273,14 @@ def _in_color(images: ImageSet) -> NDArray[np.uint8]:
 
 
 def _distillation(
-    stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None, first_epoch: int
+    stage: TrainStage | PruneWeightsStage, teacher: Teacher | None, first_epoch: int
 ) -> TeacherLogits | None:
     if teacher is None or stage.distillation is None:
         return None
     how = stage.distillation
-    return TeacherLogits(teacher, how.temperature, how.weight, stage.schedule.dtype, how.views, first_epoch)
+    answers = KeptAnswers(teacher.answers) if how.views else None
+    dtype = stage.schedule.dtype
+    return TeacherLogits(teacher.network, how.temperature, how.weight, dtype, how.views, first_epoch, answers)
 
 
 def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:

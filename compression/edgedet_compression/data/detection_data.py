@@ -22,6 +22,7 @@ from edgedet_compression.data.boxed_photos import load_boxed_photos
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.score import Score
 from edgedet_compression.data.splits import hold_out
+from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.distillation.teacher_heads import TeacherHeads
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.known_models import CalibrationSet
@@ -142,7 +143,7 @@ class DetectionData:
             raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
 
     def task(
-        self, stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None = None, first_epoch: int = 0
+        self, stage: TrainStage | PruneWeightsStage, teacher: Teacher | None = None, first_epoch: int = 0
     ) -> DetectionTask:
         """What the stage learns, after trainings that have shown `first_epoch` epochs."""
         validation, size = self._parts[1], self.settings.size
@@ -244,11 +245,11 @@ class DetectionData:
         return found
 
 
-def _distillation(stage: TrainStage | PruneWeightsStage, teacher: nn.Module | None) -> TeacherHeads | None:
+def _distillation(stage: TrainStage | PruneWeightsStage, teacher: Teacher | None) -> TeacherHeads | None:
     if teacher is None or stage.distillation is None:
         return None
-    assert isinstance(teacher, DarknetModule)
-    return TeacherHeads(teacher, stage.distillation.weight, stage.schedule.dtype)
+    assert isinstance(teacher.network, DarknetModule)
+    return TeacherHeads(teacher.network, stage.distillation.weight, stage.schedule.dtype)
 
 
 def _subset(dataset: CocoDataset, places: NDArray[np.int64]) -> CocoDataset:

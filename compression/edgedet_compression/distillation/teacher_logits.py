@@ -3,12 +3,14 @@
 (Hinton, Vinyals & Dean 2015, "Distilling the Knowledge in a Neural Network".)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from edgedet_compression.distillation.kept_answers import KeptAnswers, network_hash, question_hash
 from edgedet_compression.training.schedule import autocast
 
 
@@ -30,22 +32,31 @@ class TeacherLogits:
     "A Fast Knowledge Distillation Framework for Visual Recognition"); none: they never do."""
     first_epoch: int = 0
     """Epochs that trainings before have shown: views are of those that follow."""
-    _answers: dict[tuple[int, int], Tensor] = field(default_factory=dict, compare=False, repr=False)
+    answers: KeptAnswers | None = None
+    """Where answers are kept; none: every batch is answered anew."""
 
     def view(self, epoch: int) -> int:
         """The epoch whose batches this one shows, both counted from the first training's first, 0."""
         return self.first_epoch + (epoch - self.first_epoch) % self.views if self.views else epoch
 
-    def distance(self, logits: Tensor, images: Tensor, batch: tuple[int, int]) -> Tensor:
-        """T²·KL to the teacher on the same images, a scalar; `batch` is their view and step."""
-        taught = self._answers.get(batch)
-        if taught is None:
-            taught = self._answer(images)
-            if self.views:
-                self._answers[batch] = taught
+    def distance(self, logits: Tensor, images: Tensor) -> Tensor:
+        """T²·KL to the teacher on the same images, a scalar."""
+        taught = self._compute(images) if self.answers is None else self._look_up(images, self.answers)
         return softened_divergence(logits.float(), taught, self.temperature)
 
-    def _answer(self, images: Tensor) -> Tensor:
+    def _look_up(self, images: Tensor, answers: KeptAnswers) -> Tensor:
+        question = question_hash(self._hash, images)
+        taught = answers.find(question)
+        if taught is None:
+            taught = self._compute(images)
+            answers.keep(question, taught)
+        return taught
+
+    @cached_property
+    def _hash(self) -> bytes:
+        return network_hash(self.teacher, self.dtype)
+
+    def _compute(self, images: Tensor) -> Tensor:
         assert not self.teacher.training
         with torch.no_grad(), autocast(self.dtype):
             logits: Tensor = self.teacher(images).float()

@@ -11,6 +11,7 @@ from torch import nn
 
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
+from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
@@ -18,6 +19,7 @@ from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import Distillation, Reference
 from edgedet_compression.runs import StageFolder
 
+ANSWERS = "answers.sqlite"
 OpenData = DetectionData | ClassificationData
 Figures = dict[str, Any]
 """What a stage puts into its result, as JSON."""
@@ -43,11 +45,12 @@ class Context:
         """The network of a stage that this one names, in evaluation mode."""
         return self.read[reference].network()
 
-    def teacher(self, distillation: Distillation | None) -> nn.Module | None:
-        """The network that a training follows, if there is one; channels last, as the images come."""
+    def teacher(self, distillation: Distillation | None) -> Teacher | None:
+        """What a training follows, if there is such a thing."""
         if distillation is None:
             return None
-        return self.network(distillation.teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch's stub lacks it
+        network = self.network(distillation.teacher).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+        return Teacher(network, self.read[distillation.teacher].path / ANSWERS)
 
     def package(self, reference: Reference) -> Package:
         """The package of an export stage that this one names.

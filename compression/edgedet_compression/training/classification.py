@@ -26,8 +26,6 @@ class ClassificationBatch:
 
     images: Tensor
     labels: Tensor
-    number: tuple[int, int]
-    """The epoch and step that show it first."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class ClassificationTask:
         flips = flipped(how, len(self.learned), epoch, [self.seed, _FLIP])[chosen]
         codes = gather(self.learned.images, chosen, flips, how, rng)
         images = normalized(recolor(codes.float() / 255, how, rng), self.normalization)
-        return ClassificationBatch(cut_out(images, how, rng), self.learned.labels[chosen], (epoch, step))
+        return ClassificationBatch(cut_out(images, how, rng), self.learned.labels[chosen])
 
     def loss(self, network: nn.Module, batch: ClassificationBatch) -> Mapping[str, Tensor]:
         """Cross entropy, with the distance to the teacher's logits where there is one."""
@@ -82,7 +80,7 @@ class ClassificationTask:
         loss = functional.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
         if self.distill is None:
             return {"loss": loss}
-        distance = self.distill.distance(logits, batch.images, batch.number)
+        distance = self.distill.distance(logits, batch.images)
         mixed = torch.lerp(loss, distance, self.distill.weight)
         return {"loss": mixed, "cross_entropy": loss, "distill": distance}
 

@@ -1,6 +1,8 @@
 """The recipes of the VGG rows: shrunken copies run through all stages, and their budgets of parameters can be met."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from edgedet_compression.pruning.importance import l1_norm, network_slimming, st
 from edgedet_compression.recipe import load_recipe
 from edgedet_compression.recipe_stages import EvaluateStage, PruneChannelsStage, PruneWeightsStage, TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
+from edgedet_compression.stages.context import ANSWERS
 from torch import nn
 
 from tests.integration.compression.shrunken_recipes import shrunken_recipes
@@ -58,6 +61,17 @@ def test_all_four_ways_to_zero_weights_end_equally_sparse(shrunken: Workplace) -
     assert len(found) == 4
     assert found == pytest.approx([found[0]] * 4, abs=0.001)
     assert len(done["dynamic"].result()["rounds"]) == 3
+
+
+def test_students_of_one_teacher_share_its_answers(shrunken: Workplace) -> None:
+    for name in ("vgg16-sparse", "vgg16-thin"):
+        run_recipe(load_recipe(f"{name}.toml"), shrunken)
+    (answers,) = shrunken.runs.glob(f"*/*/{ANSWERS}")
+    with closing(sqlite3.connect(answers)) as table:
+        (asked,) = table.execute("SELECT count(*) FROM answers").fetchone()
+    # Five batches an epoch: three rounds of dynamic-percentage, whose first images the other three methods show, too;
+    # thin moves its images otherwise.
+    assert asked == 5 * 3 + 5 * 1
 
 
 @pytest.mark.parametrize("name", NETWORKS)
