@@ -27,6 +27,7 @@ from edgedet_compression.recipe_stages import (
     origins,
     references,
 )
+from edgedet_compression.training.schedule import Seed
 
 _FOLDER = Path(__file__).parent / "recipes"
 _COARSEST_STRIDE = 32
@@ -45,7 +46,7 @@ class DataSettings(Strict):
     """Below the data folder (EDGEDET_DATA) or the cache, or an absolute path."""
     labels: tuple[str, ...] = ()
     """In the order of the network's classes; without them, all that occur, sorted."""
-    size: Annotated[int, Field(gt=0)] = 32
+    size: Annotated[int, Field(gt=0, le=4096)] = 32
     """Side of the network's input in pixels."""
     train: str = "train"
     """Names of the splits: of VOC the lists, of COCO annotations/instances_NAME.json, of folders the subfolders."""
@@ -53,7 +54,7 @@ class DataSettings(Strict):
     test: str = "test"
     hold_out: Annotated[int, Field(ge=0)] = 0
     """Photos of the training split that are kept for validation, where there is no split of that name."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Of the hold-out and of the photos to calibrate on."""
     normalization: Literal["own", "imagenet"] = "own"
     """Of what classifiers read: the mean and deviation of the data set (of `folders` ImageNet's), or ImageNet's in any
@@ -95,7 +96,7 @@ class Recipe(Strict):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str
     data: DataSettings
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)]
 
     @property
     def detects(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edgedet_compression.building import NAME_PATTERN
-from edgedet_compression.training.schedule import Schedule, Share
+from edgedet_compression.training.schedule import NotNegative, Schedule, Seed, Share
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -28,7 +28,7 @@ class Distillation(Strict):
     teacher: Reference
     weight: Positive
     """Of a detector's distance to its teacher's heads; of classifiers its share, 0…1, the labels have the rest."""
-    temperature: Positive = 1.0
+    temperature: Annotated[float, Field(ge=0.01, le=1000)] = 1.0
     """Of classifiers (Hinton et al. 2015)."""
     views: Annotated[int, Field(gt=0)] | None = None
     """Of classifiers: epochs after which the same augmented images come again, so that the teacher sees each once."""
@@ -55,10 +55,10 @@ class TrainStage(_Stage):
     schedule: Schedule
     augmentation: Augmentation = {}
     distillation: Distillation | None = None
-    gamma_l1: Annotated[float, Field(ge=0)] = 0.0
+    gamma_l1: NotNegative = 0.0
     """Penalty on the scaling factors of BatchNorm (S1.4)."""
-    gamma_l2: Annotated[float, Field(ge=0)] = 0.0
-    clip_l2: Annotated[float, Field(ge=0)] = 0.0
+    gamma_l2: NotNegative = 0.0
+    clip_l2: NotNegative = 0.0
     """Penalty on the learned clips of PACT (S3.1)."""
     all_data: bool = False
     """Also the photos held out for validation: of a final run."""
@@ -126,7 +126,7 @@ class FreshCopyStage(_Stage):
 
     kind: Literal["fresh-copy"]
     start: Reference
-    seed: int = 0
+    seed: Seed = 0
 
 
 class PruneChannelsStage(_Stage):
@@ -141,7 +141,7 @@ class PruneChannelsStage(_Stage):
     """… or this share of all channels goes, up to rounding and what the floor keeps."""
     floor: Share = 0.1
     """Share of a layer's channels that stays in any case."""
-    seed: int = 0
+    seed: Seed = 0
     """Of random scores."""
 
     @model_validator(mode="after")
@@ -171,7 +171,7 @@ class PruneWeightsStage(_Stage):
     sparsity: Annotated[float, Field(gt=0, lt=1)]
     rounds: Annotated[int, Field(gt=0)] = 1
     """As planned; only of dynamic-percentage, the others prune once."""
-    tolerance: Annotated[float, Field(ge=0)] = 0.005
+    tolerance: NotNegative = 0.005
     """A round after which the validation figure is further below the dense network's is taken back."""
     spared: Literal["none", "first", "last", "first and last"] = "none"
     """Layers that keep all their weights; of a YOLO network all that compute head maps are the last."""
@@ -181,6 +181,12 @@ class PruneWeightsStage(_Stage):
     distillation: Distillation | None = None
     all_data: bool = False
     """Also the photos held out for validation: of a final run, whose rounds go as planned; none is taken back."""
+
+    @model_validator(mode="after")
+    def _rounds_are_of_one_method(self) -> Self:
+        if self.method != "dynamic-percentage" and self.rounds > 1:
+            raise ValueError(f"rounds = {self.rounds}: {self.method} prunes once; take it out")
+        return self
 
 
 class SensitivityStage(_Stage):

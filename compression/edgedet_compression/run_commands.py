@@ -156,6 +156,8 @@ def report(
         target = file or Path(f"{found.name}.html")
         if target.suffix == ".json":
             raise BuildRefused(f"--to {target}: the figures are written there; give the HTML file a name of its own")
+        if target.is_dir() or not target.absolute().parent.is_dir():
+            raise BuildRefused(f"--to {target}: no file can be written there; give the HTML file's name in a folder")
         folders = folders_of(found, place)
         known = folders | folders_read(found, folders, place)
         report_run(found, known, open_data(found, place), target, f"edgedet-compress run {recipe}", progress)

@@ -164,9 +164,10 @@ def _needed(recipe: Recipe, until: str | None) -> list[Stage]:
 def _check_all(recipe: Recipe, until: str | None, place: Workplace) -> None:
     """Find out before the work what a stage would be refused for after hours; also those of other recipes."""
     data, folders = open_data(recipe, place), folders_of(recipe, place)
-    for stage in _needed(recipe, until):
-        if folders[stage.name].done:
-            continue
+    to_do = [stage for stage in _needed(recipe, until) if not folders[stage.name].done]
+    if to_do:
+        data.check_splits(test=any(isinstance(stage, EvaluateStage | ExportStage) for stage in to_do))
+    for stage in to_do:
         _check(stage, recipe, data, place)
         for name, slash, other in (reference.rpartition("/") for reference in references(stage)):
             if slash:

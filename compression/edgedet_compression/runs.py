@@ -59,9 +59,15 @@ class StageFolder:
         """Makes the folder, and keeps other processes from doing the same stage meanwhile: they would mix checkpoints.
 
         Raises:
-            BuildRefused: another one is doing it.
+            BuildRefused: another one is doing it, or there is no writing there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BuildRefused(
+                f"{self.path}: no run can be kept there ({error.strerror}); give a folder of yours by --runs or "
+                "EDGEDET_RUNS"
+            ) from error
         with (self.path / LOCK).open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -31,13 +31,14 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
         DataMismatch: a subfolder whose name is none of the labels, or that of two.
     """
     index = {label: place for place, label in enumerate(labels)}
-    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    files = [path for path in found if not path.parent.name.startswith(".")]
+    files = labeled_photos(folder)
     if not files:
         raise DataMissing(f"no photo LABEL/NAME.jpg or .png below {folder}")
     strange = sorted({path.parent.name for path in files} - index.keys())
     if strange:
-        raise DataMismatch(f"{folder}/{strange[0]} is none of the package's labels: {', '.join(labels[:20])}")
+        raise DataMismatch(
+            f"{folder}/{strange[0]} is none of the labels: {', '.join(labels[:20])}: rename it, or correct them"
+        )
     named = Counter(labels)
     if twice := sorted({path.parent.name for path in files if named[path.parent.name] > 1}):
         raise DataMismatch(f"{folder}/{twice[0]} may be of either of two labels of the package: name them differently")
@@ -46,3 +47,9 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
         for part in (os.fsencode(path.parent.name), path.read_bytes()):
             total.update(hashlib.sha256(part).digest())
     return LabeledPhotos(folder.name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest())
+
+
+def labeled_photos(folder: Path) -> list[Path]:
+    """All photos `folder/LABEL/*.jpg|jpeg|png`, sorted."""
+    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    return [path for path in found if not path.parent.name.startswith(".")]

@@ -17,6 +17,8 @@ from edgedet_evaluation.coco import CocoDataset, CocoPhoto
 from edgedet_evaluation.errors import DataMissing, DataUnreadable
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
+_Corners = tuple[float, float, float, float]
+_Object = tuple[str, _Corners, bool]
 _MARK = re.compile(r"\s+(-1|0|1)$")
 """Of a list that is about one label: the photo has none, a difficult one, one."""
 
@@ -24,13 +26,14 @@ _MARK = re.compile(r"\s+(-1|0|1)$")
 def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | None = None) -> CocoDataset:
     """The photos of the list ImageSets/Main/`split`.txt, as COCO would hold them.
 
-    Categories are numbered from 1 in the order of `labels`; without them, all names that occur, sorted. Boxes without
-    area are left out, difficult ones do not count. Pixels of VOC are counted from 1, both ends included.
+    Categories are numbered from 1 in the order of `labels`; without them, all names that occur, sorted. Boxes are cut
+    at the photo's edges, as a network's answers are; those without area are left out, difficult ones do not count.
+    Pixels of VOC are counted from 1, both ends included.
 
     Raises:
         DataMissing: the list, or a photo or an annotation that it names.
-        DataUnreadable: an annotation that is not VOC's XML, a label that is none of `labels`, a photo of another
-            size than its annotation tells, or one that is listed twice.
+        DataUnreadable: an annotation that is not VOC's XML, a label that is none of `labels`, a box that lies outside
+            of its photo, a photo of another size than its annotation tells, or one that is listed twice.
     """
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not listed.is_file():
@@ -54,18 +57,20 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
     total = hashlib.sha256()
     for photo, (objects, size), file in zip(photos, found, files, strict=True):
         pixels = photo.file.read_bytes()
-        check_size(photo.file, pixels, *size)
+        sides = check_size(photo.file, pixels, *size)
         total.update(hashlib.sha256(pixels).digest() + hashlib.sha256(file.read_bytes()).digest())
         for label, (x1, y1, x2, y2), difficult in objects:
             if label not in number:
-                raise DataUnreadable(f"{file}: label {label!r} is none of {', '.join(names)}")
-            width, height = x2 - (x1 - 1), y2 - (y1 - 1)
-            if x2 <= x1 or y2 <= y1:
+                raise DataUnreadable(
+                    f"{file}: label {label!r} is none of {', '.join(names)}: correct it, or the labels"
+                )
+            if x2 == x1 or y2 == y1:
                 continue
-            box = [x1 - 1, y1 - 1, width, height]
+            left, top, right, bottom = _cut(file, label, (x1 - 1, y1 - 1, x2, y2), sides)
+            width, height = right - left, bottom - top
             rows.append(
-                {"id": len(rows) + 1, "image_id": photo.id, "category_id": number[label], "bbox": box,
-                 "area": width * height, "iscrowd": 0, "difficult": int(difficult)}
+                {"id": len(rows) + 1, "image_id": photo.id, "category_id": number[label],
+                 "bbox": [left, top, width, height], "area": width * height, "iscrowd": 0, "difficult": int(difficult)}
             )  # fmt: skip
     if not rows:
         raise DataUnreadable(f"{listed} names photos without a single box")
@@ -76,6 +81,20 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
     }
     categories = tuple((place, label) for label, place in number.items())
     return CocoDataset(name or f"{folder.name} {split}", tuple(photos), categories, content, total.hexdigest())
+
+
+def _cut(file: Path, label: str, box: _Corners, sides: tuple[int, int] | None) -> _Corners:
+    """What a photo of these sides shows of a box (x1, y1, x2, y2)."""
+    if sides is None:
+        return box
+    x1, x2 = (min(max(x, 0.0), sides[0]) for x in box[::2])
+    y1, y2 = (min(max(y, 0.0), sides[1]) for y in box[1::2])
+    if x2 <= x1 or y2 <= y1:
+        raise DataUnreadable(
+            f"{file}: a box of {label!r} lies outside of the photo's {sides[0]} × {sides[1]} pixels: correct it, or "
+            "take it out"
+        )
+    return x1, y1, x2, y2
 
 
 def _stem(folder: Path, line: str) -> str:
@@ -94,9 +113,6 @@ def _photo(folder: Path, stem: str, listed: Path) -> Path:
     if file is None:
         raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
     return file
-
-
-_Object = tuple[str, tuple[float, float, float, float], bool]
 
 
 def _read(file: Path, listed: Path) -> tuple[list[_Object], tuple[float, float]]:
@@ -118,4 +134,6 @@ def _object(item: Element) -> _Object:
     x1, y1, x2, y2 = (float(box.findtext(side) or "") for side in ("xmin", "ymin", "xmax", "ymax"))
     if not all(map(math.isfinite, (x1, y1, x2, y2))):
         raise ValueError(f"a <bndbox> has corners {x1:g}, {y1:g}, {x2:g}, {y2:g}")
+    if x2 < x1 or y2 < y1:
+        raise ValueError(f"a <bndbox> has its corners swapped: x from {x1:g} to {x2:g}, y from {y1:g} to {y2:g}")
     return name, (x1, y1, x2, y2), (item.findtext("difficult") or "0").strip() == "1"

@@ -132,7 +132,9 @@ def find_package(packages: list[Package], task: Task, wanted: str | None) -> Pac
     ]
     if not matches:
         known = ", ".join(sorted(package.reference for package in of_task))
-        raise UnknownModel(f"model: no package {wanted!r} for task {task!r}; there are: {known}")
+        other = next((each.manifest.task for each in packages if each.manifest.name == name), task)
+        hint = f"; {name} is one for task {other!r}" if other != task else ""
+        raise UnknownModel(f"model: no package {wanted!r} for task {task!r}; there are: {known}{hint}")
     return max(matches, key=lambda package: package.manifest.version)
 
 

@@ -45,7 +45,7 @@ def load_boxed_photos(
             x, y, width, height = item["bbox"]
             found[item["image_id"]].append((place[item["category_id"]], [x, y, x + width, y + height]))
     photos = []
-    advance = progress(f"reading {dataset.name}", len(dataset.photos))
+    advance = progress(f"reading {dataset.name}: {sum(map(len, found.values()))} boxes", len(dataset.photos))
     for photo in dataset.photos:
         pixels = decoded(photo.file).pixels[:, :, :3]
         boxes, numbers = _cut(found[photo.id], pixels.shape[1], pixels.shape[0])

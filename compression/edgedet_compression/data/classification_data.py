@@ -12,6 +12,7 @@ from edgedet_evaluation.answering import as_photo
 from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.errors import DataMismatch
 from edgedet_evaluation.intervals import RESAMPLES, proportion
+from edgedet_evaluation.labeled_folders import labeled_photos
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
@@ -31,6 +32,7 @@ from edgedet_compression.data.labeled_images import (
     read_mnist,
 )
 from edgedet_compression.data.score import Score
+from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out, hold_out_by_label
 from edgedet_compression.distillation.kept_answers import KeptAnswers
 from edgedet_compression.distillation.teacher import Teacher
@@ -146,8 +148,20 @@ class ClassificationData:
             BuildRefused: the network's family is for others, or there are fewer than a batch holds.
         """
         if isinstance(stage, TrainStage) and stage.network is not None:
-            self._check_family(stage.network.family)
+            self.fresh(stage.network, stage.schedule.seed)
         self.task(stage)
+
+    def check_splits(self, *, test: bool) -> None:
+        """Find out before the work whether folders of photos share one; published data sets are as they are.
+
+        Raises:
+            BuildRefused: they do.
+        """
+        settings = self.settings
+        if settings.format != "folders":
+            return
+        names = {"train": settings.train, "validation": settings.validation, "test": settings.test if test else ""}
+        refuse_shared_photos({setting: labeled_photos(self.folder / name) for setting, name in names.items() if name})
 
     def _check_family(self, family: str) -> None:
         if family not in _FAMILIES:

@@ -18,9 +18,10 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
-from edgedet_compression.data.boxed_photos import load_boxed_photos
+from edgedet_compression.data.boxed_photos import decoded, load_boxed_photos
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.score import Score
+from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out
 from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.distillation.teacher_heads import TeacherHeads
@@ -121,6 +122,26 @@ class DetectionData:
             raise BuildRefused(f"batch = {batch}: {name} has {count} photos to learn: give a smaller one")
         if not stage.all_data:
             self._check_validation()
+
+    def check_splits(self, *, test: bool) -> None:
+        """Find out before the work whether splits share photos, and whether those of a test that is needed are whole.
+
+        Raises:
+            BuildRefused: a photo lies in two of them.
+            SourceUnreadable: a photo to test on cannot be decoded.
+        """
+        settings = self.settings
+        splits = {"train": self._all_training}
+        if settings.validation and self._parts[1] is not None:
+            splits["validation"] = self._parts[1]
+        if test:
+            splits["test"] = self.test
+        refuse_shared_photos({name: [photo.file for photo in split.photos] for name, split in splits.items()})
+        if test:
+            advance = self.progress(f"looking at {self.test.name}", len(self.test.photos))
+            for photo in self.test.photos:
+                decoded(photo.file)
+                advance()
 
     def _check_validation(self) -> None:
         validation = self._parts[1]
@@ -237,11 +258,19 @@ class DetectionData:
         # The training split's names number the classes of all splits.
         labels = self.settings.labels if split == self.settings.train else self.labels
         if self.settings.format == "voc":
-            return read_voc(self.folder, split, labels, name)
+            return self._with_all_labels(read_voc(self.folder, split, labels, name), split)
         found = read_coco(self.folder / "annotations" / f"instances_{split}.json", self.folder / split, name)
         missing = set(labels) - {label for _, label in found.categories}
         if missing:
             raise BuildRefused(f"{name} has no category {', '.join(sorted(missing))}: correct data.labels")
+        return found
+
+    def _with_all_labels(self, found: CocoDataset, split: str) -> CocoDataset:
+        """Of VOC, whose labels are those of its boxes; a small test split may lack one."""
+        boxed = {item["category_id"] for item in found.content["annotations"]}
+        missing = sorted(label for number, label in found.categories if number not in boxed)
+        if missing and split == self.settings.train:
+            raise BuildRefused(f"{found.name} has no box of {', '.join(missing)}: correct data.labels")
         return found
 
 

@@ -97,7 +97,10 @@ def read_image_folder(
     if len(names) < 2:
         raise BuildRefused(f"{folder} holds the class {names[0]} alone: a classifier needs two folders of photos")
     spec = InputSpec(name="image", height=size, width=size, channels=3, resize="plain", filter="area")
-    advance = progress(f"reading {found.name}", len(found.files))
+    others = sum(file.is_file() for file in folder.rglob("*")) - len(found.files)
+    passed_over = f", {others} other files passed over" if others else ""
+    count = f"{len(found.files)} photos of {len(names)} classes{passed_over}"
+    advance = progress(f"reading {found.name}: {count}", len(found.files))
     images = np.empty((len(found.files), size, size, 3), np.uint8)
     for place, file in enumerate(found.files):
         images[place] = _decoded(file, spec)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from edgedet_compression.errors import SourceMissing, SourceUnreadable
 from edgedet_compression.networks.specification import Specification
+from edgedet_compression.tensor_file import read_tensors
 
 _PIXELS = 16
 """Of a map before the first fully connected layer: 28 - 4 = 24, 12, 12 - 4 = 8, 4 a side."""
@@ -62,7 +63,7 @@ def load_lenet(file: Path) -> LeNet:
     """
     if not file.is_file():
         raise SourceMissing(f"no weights at {file}")
-    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = read_tensors(file)
     if not isinstance(state, Mapping):
         raise SourceUnreadable(f"{file} holds no weights of a LeNet: it is no state dict")
     network = LeNet()

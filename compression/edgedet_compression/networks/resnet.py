@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from edgedet_compression.errors import SourceMissing, SourceUnreadable
 from edgedet_compression.networks.specification import Specification
+from edgedet_compression.tensor_file import read_tensors
 
 WIDTHS = (16, 32, 64)
 """Channels between the blocks of the three stages."""
@@ -97,7 +98,7 @@ def load_akamaster(file: Path) -> CifarResNet:
     """
     if not file.is_file():
         raise SourceMissing(f"no weights at {file}")
-    content = torch.load(file, map_location="cpu", weights_only=True)
+    content = read_tensors(file)
     state = content.get("state_dict") if isinstance(content, Mapping) else None
     named = {name.removeprefix("module."): value for name, value in state.items()} if state else {}
     blocks = sum(name.startswith("layer1.") and name.endswith(".conv1.weight") for name in named)

@@ -60,6 +60,12 @@ def write_sparse(network: nn.Module, file: Path) -> SparseSize:
     return SparseSize(file.stat().st_size, sizes)
 
 
+def is_sparse(file: Path) -> bool:
+    """Whether `write_sparse` wrote a file."""
+    with file.open("rb") as stream:
+        return stream.read(len(_MAGIC)) == _MAGIC
+
+
 def read_sparse(file: Path) -> nn.Module:
     """The network of a file that `write_sparse` wrote, in evaluation mode.
 
@@ -77,7 +83,7 @@ def read_sparse(file: Path) -> nn.Module:
         (length,) = struct.unpack("<I", content[len(_MAGIC) : start])
         header = json.loads(zstandard.ZstdDecompressor().decompress(content[start : start + length]))
         arrays = _arrays(header["tensors"], content[start + length :])
-        state = {entry["name"]: torch.from_numpy(next(arrays)) for entry in header["tensors"]}
+        state = {entry["name"]: torch.from_numpy(next(arrays).copy()) for entry in header["tensors"]}
     except (struct.error, zstandard.ZstdError, lzma.LZMAError, KeyError, ValueError) as error:
         raise SourceUnreadable(f"{file} is damaged: {error}") from error
     network = families.build(Specification(header["family"], header["arguments"]))

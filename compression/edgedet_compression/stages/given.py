@@ -13,7 +13,7 @@ from edgedet_compression.networks.families import parameter_count, save_network,
 from edgedet_compression.networks.lenet import load_lenet
 from edgedet_compression.networks.resnet import load_akamaster
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
-from edgedet_compression.pruning.sparse_size import read_sparse
+from edgedet_compression.pruning.sparse_size import is_sparse, read_sparse
 from edgedet_compression.recipe_stages import GivenStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.sources import checked, data_folder, find_weights
@@ -38,6 +38,8 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
         BuildRefused: the network does something else than the recipe's photos ask for.
     """
     file = weights_file(stage, context.data_folder)
+    if stage.family != "sparse" and is_sparse(file):
+        raise BuildRefused(f'stage {stage.name}: {file} is a sparse network: give family = "sparse"')
     network = _LOADERS[stage.family](file)
     try:
         _check(network, context)

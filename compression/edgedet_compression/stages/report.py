@@ -16,7 +16,7 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage
+from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, SensitivityStage
 from edgedet_compression.reports.chart import Chart, Curve
 from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, ReportContent, write_report
 from edgedet_compression.runs import StageFolder
@@ -27,6 +27,8 @@ from edgedet_compression.training.detection import PreparedPhotos, detect
 from edgedet_compression.training.loop import read_log
 
 _PHOTOS = 3
+_LAYERS = 6
+"""Of a chart of sensitivity: as many as there are colors; all are in the stage's own plot."""
 _SHOWN_SCORE = 0.25
 """Boxes below it count for mAP, and would hide a photo."""
 
@@ -66,7 +68,7 @@ def report_run(
         f"{first[1]} × {first[2]} pixels{', or those that a row names' if further else ''}",
         command=command,
         variants=tuple(variants(compared, folders, speeds)),
-        charts=(*_charts(recipe, folders), *_round_charts(recipe, folders)),
+        charts=(*_charts(recipe, folders), *_round_charts(recipe, folders), *_sensitivity_charts(recipe, folders)),
         photos=_photos(data, compared),
         labels=data.labels,
         layers=_layers(recipe, folders),
@@ -132,6 +134,25 @@ def _round_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
     curves = [Curve(name, points) for name, points in rounds.items() if points]
     if curves:
         yield Chart("Pruning of weights", "zeros, %", "validation figure", tuple(curves))
+
+
+def _sensitivity_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
+    """What is left of the validation figure when one layer alone loses weights: the layers that bear it least."""
+    for stage in recipe.stages:
+        if isinstance(stage, SensitivityStage) and folders[stage.name].done:
+            result = folders[stage.name].result()
+            layers = sorted(result["layers"], key=lambda layer: layer["figures"][-1])
+            yield Chart(
+                f"{stage.name}: the weakest of {len(layers)} layers, dense {result['dense']:.4f}",
+                "zeros in this layer alone, %",
+                result["figure"],
+                tuple(_layer_curve(layer) for layer in layers[:_LAYERS]),
+            )
+
+
+def _layer_curve(layer: Mapping[str, Any]) -> Curve:
+    points = zip(layer["sparsities"], layer["figures"], strict=True)
+    return Curve(layer["layer"], tuple((100 * sparsity, figure) for sparsity, figure in points))
 
 
 def _rounds(folder: StageFolder) -> tuple[tuple[float, float], ...]:

@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 Share = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Schedule(BaseModel):
@@ -31,10 +33,10 @@ class Schedule(BaseModel):
     last_lr: Share = 0.001
     """Learning rate at the end, of the peak's."""
     momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    weight_decay: NotNegative = 5e-4
     """Of convolutions and fully connected layers; BatchNorm and biases have none."""
     label_smoothing: Share = 0.0
-    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Gradients are scaled down to this norm."""
     ema: Share | None = None
     """Decay a step of the averaged network that is evaluated and kept; none: the network itself."""
@@ -42,7 +44,7 @@ class Schedule(BaseModel):
     """Of activations and their gradients, weights stay fp32; auto: bf16 where the processor has instructions for it."""
     evaluate_every: Annotated[int, Field(gt=0)] = 1
     """Epochs."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
     @property
     def dtype(self) -> torch.dtype:

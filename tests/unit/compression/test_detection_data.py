@@ -1,12 +1,14 @@
 """A detection data set of a recipe: the photos to calibrate on, and what it refuses before the first stage."""
 
 import json
+import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from edgedet_compression.data.detection_data import DetectionData
-from edgedet_compression.errors import BuildRefused
+from edgedet_compression.errors import BuildRefused, SourceUnreadable
 from edgedet_compression.recipe import DataSettings, Recipe
 from edgedet_compression.recipe_stages import TrainStage
 from edgedet_compression.runner import Workplace, run_recipe
@@ -85,6 +87,57 @@ def test_photos_to_validate_on_without_a_box_are_refused_before_the_first_stage(
     with pytest.raises(BuildRefused, match=r"data\.hold_out .*: none of the 3 photos to validate on has a box"):
         data.check(TrainStage.model_validate(stage))
     data.check(TrainStage.model_validate(stage | {"all_data": True}))
+
+
+@pytest.fixture
+def voc(tmp_path: Path) -> Path:
+    """Six photos with a box each, listed as train (all but the last) and test (the last)."""
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (tmp_path / "voc" / name).mkdir(parents=True)
+    for number in range(6):
+        Image.new("RGB", (8, 8), (40 * number, 0, 0)).save(tmp_path / "voc" / "JPEGImages" / f"{number}.png")
+        box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>5</xmax><ymax>5</ymax></bndbox>"
+        annotation = f"<annotation><object><name>dim</name>{box}</object></annotation>"
+        (tmp_path / "voc" / "Annotations" / f"{number}.xml").write_text(annotation)
+    listed(tmp_path / "voc", train=range(5), test=[5])
+    return tmp_path / "voc"
+
+
+def listed(folder: Path, **splits: Iterable[int]) -> None:
+    for name, numbers in splits.items():
+        (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(map(str, numbers)))
+
+
+def opened(folder: Path, **settings: object) -> DetectionData:
+    return DetectionData(DataSettings.model_validate({"format": "voc", "folder": str(folder), **settings}), folder)
+
+
+def test_splits_that_share_a_photo_are_refused(voc: Path):
+    opened(voc).check_splits(test=True)
+    listed(voc, trainval=range(5), val=[4], test=[5, 2])
+    shared = r"data\.train and data\.validation share a photo, .*4\.png: photos that are learned or chosen by"
+    with pytest.raises(BuildRefused, match=shared):
+        opened(voc, train="trainval", validation="val").check_splits(test=False)
+    opened(voc).check_splits(test=False)
+    with pytest.raises(BuildRefused, match=r"data\.train and data\.test share a photo, .*2\.png:"):
+        opened(voc).check_splits(test=True)
+    listed(voc, test=[5])
+    shutil.copy(voc / "JPEGImages" / "3.png", voc / "JPEGImages" / "5.png")
+    with pytest.raises(BuildRefused, match=r"data\.train and data\.test share a photo, .*3\.png and .*5\.png:"):
+        opened(voc).check_splits(test=True)
+
+
+def test_a_test_photo_that_cannot_be_decoded_is_told_before_the_work(voc: Path):
+    file = voc / "JPEGImages" / "5.png"
+    file.write_bytes(file.read_bytes()[:-20])
+    opened(voc).check_splits(test=False)
+    with pytest.raises(SourceUnreadable, match=r"5\.png: .*; replace it or take it away"):
+        opened(voc).check_splits(test=True)
+
+
+def test_a_label_that_no_box_has_is_refused(voc: Path):
+    with pytest.raises(BuildRefused, match=r"voc/train has no box of bright: correct data\.labels"):
+        opened(voc, labels=["dim", "bright"]).check_splits(test=False)
 
 
 def test_photos_that_were_held_out_count_where_a_stage_learns_all(folder: Path):

@@ -37,7 +37,7 @@ def test_classes_are_the_folders_by_name_but_hidden_ones(folder: Path):
 
 def test_classes_may_be_given_in_another_order(folder: Path):
     assert read_image_folder(folder, 16, ("red", "blue")).labels.tolist() == [1, 0, 0]
-    with pytest.raises(DataMismatch, match="blue is none of the package's labels"):
+    with pytest.raises(DataMismatch, match="blue is none of the labels"):
         read_image_folder(folder, 16, ("red", "green"))
 
 

@@ -129,6 +129,7 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) ->
         ("coco", "weight = 1.5, views = 6", "stage second: distillation.views is of classifiers: take it out"),
         ("coco", "weight = 1.5, temperature = 2", "stage second: distillation.temperature is of classifiers"),
         ("folders", "weight = 0.5, views = 0", "stages.1.train.distillation.views"),
+        ("folders", "weight = 0.5, temperature = 1e300", "stages.1.train.distillation.temperature: .*1000"),
     ],
 )
 def test_distillation_that_does_not_fit_is_refused(tmp_path: Path, data: str, settings: str, message: str) -> None:
@@ -249,3 +250,44 @@ def test_a_recipe_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) 
         load_recipe("yolov9")
     with pytest.raises(BuildRefused, match="No such file"):
         load_recipe(str(tmp_path / "mine.toml"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("seed = 9223372036854775808", "schedule.seed: .*less than"),
+        ("weight_decay = inf", "schedule.weight_decay: .*finite"),
+        ("clip_norm = inf", "schedule.clip_norm: .*finite"),
+    ],
+)
+def test_numbers_that_nothing_can_be_computed_with_are_refused(tmp_path: Path, setting: str, message: str) -> None:
+    assert "epochs = 1, " in SMALL
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, SMALL.replace("epochs = 1, ", f"epochs = 1, {setting}, ", 1)))
+
+
+def test_photos_larger_than_any_network_reads_them_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildRefused, match=r"data\.size: .*4096"):
+        load_recipe(written(tmp_path, SMALL.replace('format = "folders"', 'format = "folders"\nsize = 30000')))
+
+
+def test_a_recipe_without_stages_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildRefused, match=r"stages: .*at least 1 item"):
+        without = SMALL.split("[[stages]]", maxsplit=1)[0]
+        load_recipe(written(tmp_path, without.replace("[data]", "stages = []\n[data]")))
+
+
+def test_rounds_of_a_method_that_prunes_once_are_refused(tmp_path: Path) -> None:
+    pruning = """
+[[stages]]
+name = "once"
+kind = "prune-weights"
+start = "first"
+method = "one-shot"
+sparsity = 0.5
+rounds = 2
+all_data = true
+schedule = { epochs = 1, batch = 4, lr = 0.1 }
+"""
+    with pytest.raises(BuildRefused, match="rounds = 2: one-shot prunes once; take it out"):
+        load_recipe(written(tmp_path, SMALL + pruning))

@@ -186,3 +186,30 @@ def test_data_that_is_not_there_is_named(place: Workplace) -> None:
         run_recipe(recipe(RECIPE.replace('folder = "photos"', 'folder = "elsewhere"')), place)
     with pytest.raises(BuildRefused, match="has no stage 'last'"):
         run_recipe(recipe(), place, until="last")
+
+
+def test_folders_that_share_a_photo_are_refused_before_the_first_stage(tmp_path: Path) -> None:
+    place = toy_workplace(tmp_path)
+    assert place.data is not None
+    learned = next((place.data / "photos" / "train" / "square").iterdir())
+    (place.data / "photos" / "test" / "stripes" / "again.png").write_bytes(learned.read_bytes())
+    with pytest.raises(
+        BuildRefused, match=r"data\.train and data\.test share a photo, .* and .*again\.png: photos that"
+    ):
+        run_recipe(recipe(RECIPE), place)
+    assert not place.runs.exists()
+
+
+def test_a_folder_of_runs_that_cannot_be_made_is_told_with_its_option(place: Workplace, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BuildRefused, match=r"file/.*: no run can be kept there .*; give a folder of yours by --runs or"):
+        run_recipe(recipe(RECIPE), Workplace(place.data, tmp_path / "file", tmp_path / "models"))
+
+
+def test_images_that_a_family_cannot_read_are_refused_before_the_first_stage(place: Workplace, tmp_path: Path) -> None:
+    small = RECIPE.replace("size = 32", "size = 16").replace('"resnet20"', '"vgg16"')
+    assert small.count("vgg16")
+    assert "size = 16" in small
+    with pytest.raises(BuildRefused, match="size = 16: the five poolings"):
+        run_recipe(recipe(small), Workplace(place.data, tmp_path / "runs", tmp_path / "models"))
+    assert not (tmp_path / "runs").exists()

@@ -48,7 +48,6 @@ kind = "prune-weights"
 method = "one-shot"
 start = "thin"
 sparsity = 0.9
-rounds = 4
 all_data = true
 schedule = { epochs = 3, batch = 4, lr = 0.1 }
 [[stages]]

@@ -137,7 +137,7 @@ def test_rounds_of_pruning_show_images_that_neither_they_nor_the_training_before
         start="before",
         method=method,
         sparsity=0.9,
-        rounds=3,
+        rounds=3 if method == "dynamic-percentage" else 1,
         schedule=SCHEDULE.model_copy(update={"epochs": 2}),
         distillation=Distillation(teacher="before", weight=0.5),
         all_data=True,

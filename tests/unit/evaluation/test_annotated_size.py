@@ -40,7 +40,7 @@ def test_a_photo_of_another_size_is_named(size: tuple[float, float]):
 
 
 def test_a_file_that_is_no_photo_is_named_by_whoever_decodes_it():
-    check_size(Path("a.jpg"), b"no photo", 40, 30)
+    assert check_size(Path("a.jpg"), b"no photo", 40, 30) is None
 
 
 def test_both_formats_ask(tmp_path: Path):

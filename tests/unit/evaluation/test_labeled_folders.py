@@ -32,7 +32,7 @@ def test_other_labels_of_the_same_photos_are_another_data_set(folder: Path):
 
 
 def test_a_folder_that_is_no_label_is_named(folder: Path):
-    with pytest.raises(DataMismatch, match="cat is none of the package's labels: dog, cow"):
+    with pytest.raises(DataMismatch, match="cat is none of the labels: dog, cow"):
         read_labeled_folders(folder, ("dog", "cow"))
 
 

@@ -81,6 +81,14 @@ def test_boxes_without_area_are_left_out(tmp_path):
     assert len(read_voc(voc_folder(tmp_path, {"a": CELL + flat}), "train").content["annotations"]) == 1
 
 
+@pytest.mark.parametrize("size", ["", "<size><width>40</width><height>32</height></size>"])
+def test_boxes_are_cut_at_the_photos_edges(tmp_path, size: str):
+    beyond = CELL.replace("<xmin>1<", "<xmin>-3<").replace("<ymax>21<", "<ymax>9999<")
+    (found,) = read_voc(voc_folder(tmp_path, {"a": size + beyond}), "train").content["annotations"]
+    assert found["bbox"] == [0, 1, 10, 31]
+    assert found["area"] == 310
+
+
 def test_the_hash_follows_photos_and_annotations(tmp_path):
     folder = voc_folder(tmp_path, {"a": CELL})
     before = read_voc(folder, "train").sha256
@@ -113,6 +121,12 @@ def test_a_photo_or_annotation_that_is_not_there_is_named(tmp_path, place: str, 
         (CELL.replace("<ymax>21<", "<ymax>low<"), r"a\.xml is not an annotation.*low"),
         (CELL.replace("<ymax>21<", "<ymax>nan<"), r"a\.xml is not an annotation"),
         (CELL.replace("<ymax>21<", "<ymax>inf<"), r"a\.xml is not an annotation"),
+        (CELL.replace("<xmax>10<", "<xmax>0<"), r"a\.xml .*corners swapped: x from 1 to 0, y from 2 to 21"),
+        (CELL.replace("<ymax>21<", "<ymax>1<"), r"a\.xml .*corners swapped: x from 1 to 10, y from 2 to 1"),
+        (
+            CELL.replace("<xmin>1<", "<xmin>41<").replace("<xmax>10<", "<xmax>50<"),
+            r"a\.xml: a box of 'cell' lies outside of the photo's 40 × 32 pixels",
+        ),
     ],
 )
 def test_a_broken_annotation_is_named(tmp_path, objects: str, message: str):

@@ -1,0 +1,37 @@
+"""Photos that lie in two splits: learned and then measured, they would tell nothing."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from edgedet_compression.errors import BuildRefused
+
+
+def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:
+    """Look for photos of equal bytes in different splits, by the splits' settings: `train`, `validation`, `test`.
+
+    Only files of equal length are read.
+
+    Raises:
+        BuildRefused: there is one; the message names both files.
+    """
+    by_length: dict[int, list[tuple[str, Path]]] = defaultdict(list)
+    for setting, files in splits.items():
+        for file in files:
+            by_length[file.stat().st_size].append((setting, file))
+    for candidates in by_length.values():
+        if len({setting for setting, _ in candidates}) > 1:
+            _refuse_equal(candidates)
+
+
+def _refuse_equal(candidates: Iterable[tuple[str, Path]]) -> None:
+    seen: dict[bytes, tuple[str, Path]] = {}
+    for setting, file in candidates:
+        first_setting, first = seen.setdefault(hashlib.sha256(file.read_bytes()).digest(), (setting, file))
+        if setting != first_setting:
+            raise BuildRefused(
+                f"data.{first_setting} and data.{setting} share a photo, {first}"
+                + (f" and {file}" if file != first else "")
+                + ": photos that are learned or chosen by measure nothing; take it out of one of the splits"
+            )
