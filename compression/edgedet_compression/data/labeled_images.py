@@ -1,6 +1,6 @@
 """Labeled images as training reads them: one uint8 tensor of all, decoded once, and how networks see it normalized."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -97,7 +97,7 @@ def read_image_folder(
     if len(names) < 2:
         raise BuildRefused(f"{folder} holds the class {names[0]} alone: a classifier needs two folders of photos")
     spec = InputSpec(name="image", height=size, width=size, channels=3, resize="plain", filter="area")
-    others = sum(file.is_file() for file in folder.rglob("*")) - len(found.files)
+    others = sum(1 for _ in _visible_files(folder)) - len(found.files)
     passed_over = f", {others} other files passed over" if others else ""
     count = f"{len(found.files)} photos of {len(names)} classes{passed_over}"
     advance = progress(f"reading {found.name}: {count}", len(found.files))
@@ -106,6 +106,12 @@ def read_image_folder(
         images[place] = _decoded(file, spec)
         advance()
     return ImageSet(found.name, torch.from_numpy(images), torch.tensor(found.labels), names)
+
+
+def _visible_files(folder: Path) -> Iterator[Path]:
+    for file in folder.rglob("*"):
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts):
+            yield file
 
 
 def _decoded(file: Path, spec: InputSpec) -> NDArray[np.uint8]:

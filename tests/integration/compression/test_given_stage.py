@@ -51,6 +51,17 @@ def begun(tmp_path: Path) -> Workplace:
     return Workplace(tmp_path, tmp_path / "runs", tmp_path / "models")
 
 
+def test_a_sparse_network_under_another_family_is_told(begun: Workplace, tmp_path: Path) -> None:
+    file = tmp_path / "network.sparse"
+    write_sparse(resnet20(2), file)
+    text = RECIPE.replace("others/resnet.th", str(file)).replace("SHA256", file_sha256(file))
+    (tmp_path / "begun.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        BuildRefused, match=r'stage float: .*network\.sparse is a sparse network: give family = "sparse"'
+    ):
+        run_recipe(load_recipe(str(tmp_path / "begun.toml")), begun)
+
+
 def test_the_network_is_that_of_the_file_and_reads_what_it_was_trained_with(begun: Workplace, tmp_path: Path) -> None:
     recipe = load_recipe(str(tmp_path / "begun.toml"))
     found = run_recipe(recipe, begun)["float"].network().state_dict()

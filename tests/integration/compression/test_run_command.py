@@ -190,6 +190,10 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     assert tested["n"] == 12
     assert tested["minus baseline"]["low"] <= tested["minus baseline"]["value"] <= tested["minus baseline"]["high"]
     assert str(bench.root) not in json.dumps(figures)
+    for place in (bench.root, bench.root / "nowhere" / "toy.html"):
+        refused = bench("report", bench.toy, "--to", place)
+        assert refused.exit_code == 2
+        assert f"--to {place}: no file can be written there" in refused.stderr
     refused = bench("report", bench.toy, "--to", file.with_suffix(".json"))
     assert (refused.exit_code, "the figures are written there" in refused.stderr) == (2, True)
 
@@ -245,6 +249,16 @@ def test_the_rounds_of_a_network_that_was_pruned_before_begin_where_it_is(bench:
     lines = re.findall('points="(.*?)"', rounds)
     first, second = ([float(x) for x in re.findall(r"([\d.]+),", line)] for line in lines)
     assert second[0] == pytest.approx(first[-1], abs=1)
+
+
+def test_the_report_has_the_layers_that_bear_pruning_least(bench: Bench, log: list[str]) -> None:
+    scan = '\n[[stages]]\nname = "scan"\nkind = "sensitivity"\nstart = "dense"\nsparsities = [0.5, 0.9]\n'
+    recipe = bench.recipe("scanned", TOY + scan)
+    assert bench("run", recipe, "--until", "scan").exit_code == 0
+    assert bench("report", recipe, "--to", bench.root / "scanned.html").exit_code == 0
+    html = (bench.root / "scanned.html").read_text(encoding="utf-8")
+    (chart,) = re.findall(r"<h3>scan: the weakest of 20 layers, dense [\d.]+</h3>.*?</figure>", html, re.DOTALL)
+    assert len(re.findall('points="', chart)) == 6
 
 
 def test_a_report_of_a_run_that_has_no_figures_yet_is_refused(bench: Bench) -> None:

@@ -35,6 +35,25 @@ def test_classes_are_the_folders_by_name_but_hidden_ones(folder: Path):
     assert len(found) == 3
 
 
+def test_files_that_are_no_photos_of_a_class_are_counted_but_hidden_ones(folder: Path):
+    told: list[str] = []
+
+    def progress(text: str, _: int):
+        told.append(text)
+        return lambda *_: None
+
+    read_image_folder(folder, 16, progress=progress)
+    (folder / "red" / "below").mkdir()
+    for name in ("red/below/3.png", "red/4.webp"):
+        (folder / name).write_bytes(b"")
+    read_image_folder(folder, 16, progress=progress)
+    (folder / "read.me").unlink()
+    assert told == [
+        f"reading {folder.name}: 3 photos of 2 classes, 1 other files passed over",
+        f"reading {folder.name}: 3 photos of 2 classes, 3 other files passed over",
+    ]
+
+
 def test_classes_may_be_given_in_another_order(folder: Path):
     assert read_image_folder(folder, 16, ("red", "blue")).labels.tolist() == [1, 0, 0]
     with pytest.raises(DataMismatch, match="blue is none of the labels"):

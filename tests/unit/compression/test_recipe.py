@@ -272,8 +272,8 @@ def test_photos_larger_than_any_network_reads_them_are_refused(tmp_path: Path) -
 
 
 def test_a_recipe_without_stages_is_refused(tmp_path: Path) -> None:
+    without = SMALL.split("[[stages]]", maxsplit=1)[0]
     with pytest.raises(BuildRefused, match=r"stages: .*at least 1 item"):
-        without = SMALL.split("[[stages]]", maxsplit=1)[0]
         load_recipe(written(tmp_path, without.replace("[data]", "stages = []\n[data]")))
 
 

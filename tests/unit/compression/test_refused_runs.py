@@ -202,7 +202,7 @@ def test_folders_that_share_a_photo_are_refused_before_the_first_stage(tmp_path:
 
 def test_a_folder_of_runs_that_cannot_be_made_is_told_with_its_option(place: Workplace, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BuildRefused, match=r"file/.*: no run can be kept there .*; give a folder of yours by --runs or"):
+    with pytest.raises(BuildRefused, match=r"file/.*: no run can be kept there .*; give a folder of yours by --runs"):
         run_recipe(recipe(RECIPE), Workplace(place.data, tmp_path / "file", tmp_path / "models"))
 
 

@@ -178,5 +178,8 @@ def test_a_model_is_found_by_name_version_or_task(models: Path, tmp_path: Path):
     for wanted in (None, "b"):
         with pytest.raises(UnknownModel, match="no package here classifies; there are: a:1, b:10, b:2"):
             find_package(packages, "classify", wanted)
+    classifier = load_package(models / "resnet20-cifar10" / "1")
+    with pytest.raises(UnknownModel, match="there are: a:1, b:10, b:2; resnet20-cifar10 is one for task 'classify'"):
+        find_package([*packages, classifier], "detect", "resnet20-cifar10")
     with pytest.raises(UnknownModel, match="no package here detects; there are: none"):
         find_package([], "detect", None)
