@@ -9,22 +9,27 @@ kept; they take turns; printed are the medians of the rounds' ratios with their 
 import argparse
 import multiprocessing
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 
 import torch
 from edgedet_compression.networks.vgg import vgg16
-from edgedet_compression.training.kept_memory import keep_freed_memory
 from edgedet_compression.training.winograd import Winograd
 from edgedet_evaluation.paired_timing import ratio
+from edgedet_runtime.malloc import keep_freed_memory
 from rich.console import Console
 from torch.nn import functional
 
 from benchmarks.results import instructions, write_result
 
 _BATCH, _WARM_UP = 125, 2
-_SYSTEMS = {"direct": (nullcontext, False), "Winograd": (Winograd, False), "Winograd, memory kept": (Winograd, True)}
+_SYSTEMS: dict[str, tuple[Callable[[], AbstractContextManager[object]], bool]] = {
+    "direct": (nullcontext, False),
+    "Winograd": (Winograd, False),
+    "Winograd, memory kept": (Winograd, True),
+}
 _RATIOS = [("direct", "Winograd"), ("Winograd", "Winograd, memory kept"), ("direct", "Winograd, memory kept")]
 
 
@@ -51,6 +56,7 @@ def _take_turns(rounds: int) -> dict[str, list[float]]:
     for name in _SYSTEMS:
         turns[name], theirs = context.Pipe()
         context.Process(target=_work, args=(name, rounds, theirs), daemon=True).start()
+        theirs.close()
     names = list(_SYSTEMS)
     times: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + _WARM_UP):
@@ -68,7 +74,7 @@ def _work(name: str, rounds: int, turns: Connection) -> None:
     form, memory_kept = _SYSTEMS[name]
     torch.set_num_threads(1)
     if memory_kept:
-        keep_freed_memory()
+        keep_freed_memory(largest_block=1 << 30)  # as `edgedet-compress` does
     torch.manual_seed(0)
     network = vgg16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     images = torch.randn(_BATCH, 3, 32, 32).to(memory_format=torch.channels_last)
@@ -77,8 +83,7 @@ def _work(name: str, rounds: int, turns: Connection) -> None:
     for _ in range(rounds + _WARM_UP):
         turns.recv()
         began_ns = time.process_time_ns()
-        mode: AbstractContextManager[object] = form()
-        with mode:
+        with form():
             loss = functional.cross_entropy(network(images), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

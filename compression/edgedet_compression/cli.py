@@ -12,5 +12,6 @@ def main() -> None:
     command = load_command("edgedet-compress", "edgedet_compression.run_commands", "compression")
     signal.signal(signal.SIGINT, on_interrupt)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what is half written is taken away
-    keep_freed_memory()  # a step of training frees and asks again for all of its tensors: a quarter of its time
+    # A step of training frees all of its tensors and asks for them again.
+    keep_freed_memory(largest_block=1 << 30)
     command.app()

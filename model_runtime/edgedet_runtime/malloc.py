@@ -5,14 +5,18 @@ import ctypes
 import sys
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_TRIM_BYTES, _MMAP_BYTES = 512 << 20, 32 << 20
+_TRIM_BYTES = 512 << 20
 
 
-def keep_freed_memory() -> None:
-    """Raise glibc's trim and mmap thresholds; elsewhere nothing happens."""
+def keep_freed_memory(largest_block: int = 32 << 20) -> None:
+    """Raise glibc's trim and mmap thresholds; elsewhere nothing happens.
+
+    Blocks above `largest_block` bytes still go back at once: in a server that is now and then a large photo, in a
+    training the activations of each step.
+    """
     if not sys.platform.startswith("linux"):
         return
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):  # musl has none
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
-        libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, largest_block)

@@ -98,7 +98,7 @@ def read_image_folder(
         raise BuildRefused(f"{folder} holds the class {names[0]} alone: a classifier needs two folders of photos")
     spec = InputSpec(name="image", height=size, width=size, channels=3, resize="plain", filter="area")
     others = sum(1 for _ in _visible_files(folder)) - len(found.files)
-    passed_over = f", {others} other files passed over" if others else ""
+    passed_over = f"; other files passed over: {others}" if others else ""
     count = f"{len(found.files)} photos of {len(names)} classes{passed_over}"
     advance = progress(f"reading {found.name}: {count}", len(found.files))
     images = np.empty((len(found.files), size, size, 3), np.uint8)

@@ -12,7 +12,7 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.low_bit_onnx import export_low_bit
 from edgedet_compression.export.torch_onnx import float_model
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
-from edgedet_compression.recipe import Recipe, recipe_names
+from edgedet_compression.recipe import Recipe, load_recipe, recipe_names
 from edgedet_compression.recipe_stages import ExportStage
 from edgedet_compression.runs import results_of
 from edgedet_compression.stages.context import Context, Figures, OpenData
@@ -98,7 +98,9 @@ def _is_ours(folder: Path, stage: ExportStage, recipe: Recipe, data: OpenData, r
 
 
 def _command(stage: ExportStage, recipe: Recipe) -> str:
-    named = recipe.name if recipe.name in recipe_names() else f"{recipe.name}.toml"
+    """A copy of a recipe that comes along is a file, also where its name was left."""
+    comes_along = recipe.name in recipe_names() and recipe == load_recipe(recipe.name)
+    named = recipe.name if comes_along else f"{recipe.name}.toml"
     return f"edgedet-compress run {named} --until {stage.name}"
 
 

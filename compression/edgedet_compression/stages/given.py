@@ -38,8 +38,6 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
         BuildRefused: the network does something else than the recipe's photos ask for.
     """
     file = weights_file(stage, context.data_folder)
-    if stage.family != "sparse" and is_sparse(file):
-        raise BuildRefused(f'stage {stage.name}: {file} is a sparse network: give family = "sparse"')
     network = _LOADERS[stage.family](file)
     try:
         _check(network, context)
@@ -58,7 +56,15 @@ def weights_file(stage: GivenStage, data: Path | None) -> Path:
     Raises:
         SourceMissing: no such file, or no data folder.
         ChecksumMismatch: its content is another one.
+        BuildRefused: it is one of `prune-weights`, and `family` says otherwise.
     """
+    file = _checked_file(stage, data)
+    if stage.family != "sparse" and is_sparse(file):
+        raise BuildRefused(f'{file} is a sparse network: give family = "sparse"')
+    return file
+
+
+def _checked_file(stage: GivenStage, data: Path | None) -> Path:
     if not stage.weights.startswith("/"):
         folder, _, name = stage.weights.partition("/")
         return checked(find_weights(data_folder(data), folder, name), stage.sha256)

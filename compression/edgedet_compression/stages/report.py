@@ -17,7 +17,7 @@ from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, SensitivityStage
-from edgedet_compression.reports.chart import Chart, Curve
+from edgedet_compression.reports.chart import COLORS, Chart, Curve
 from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, ReportContent, write_report
 from edgedet_compression.runs import StageFolder
 from edgedet_compression.stages.branches import branch_table
@@ -27,8 +27,6 @@ from edgedet_compression.training.detection import PreparedPhotos, detect
 from edgedet_compression.training.loop import read_log
 
 _PHOTOS = 3
-_LAYERS = 6
-"""Of a chart of sensitivity: as many as there are colors; all are in the stage's own plot."""
 _SHOWN_SCORE = 0.25
 """Boxes below it count for mAP, and would hide a photo."""
 
@@ -137,7 +135,8 @@ def _round_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
 
 
 def _sensitivity_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
-    """What is left of the validation figure when one layer alone loses weights: the layers that bear it least."""
+    """What is left of the validation figure when one layer alone loses weights: the layers that bear it least, as many
+    as there are colors; all are in the stage's own plot."""
     for stage in recipe.stages:
         if isinstance(stage, SensitivityStage) and folders[stage.name].done:
             result = folders[stage.name].result()
@@ -146,7 +145,7 @@ def _sensitivity_charts(recipe: Recipe, folders: Folders) -> Iterator[Chart]:
                 f"{stage.name}: the weakest of {len(layers)} layers, dense {result['dense']:.4f}",
                 "zeros in this layer alone, %",
                 result["figure"],
-                tuple(_layer_curve(layer) for layer in layers[:_LAYERS]),
+                tuple(_layer_curve(layer) for layer in layers[: len(COLORS)]),
             )
 
 

@@ -19,7 +19,6 @@ from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.tensor_file import read_tensors, write_tensors
 from edgedet_compression.training.interruption import Interruption
-from edgedet_compression.training.kept_memory import keep_freed_memory
 from edgedet_compression.training.schedule import Schedule, autocast
 from edgedet_compression.training.task import Task
 from edgedet_compression.training.winograd import Winograd
@@ -93,7 +92,6 @@ def train(
         SourceUnreadable: the checkpoint is damaged.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    keep_freed_memory()
     methods = methods or Methods()
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
     run = _start(network, task, schedule)

@@ -49,8 +49,8 @@ def test_files_that_are_no_photos_of_a_class_are_counted_but_hidden_ones(folder:
     read_image_folder(folder, 16, progress=progress)
     (folder / "read.me").unlink()
     assert told == [
-        f"reading {folder.name}: 3 photos of 2 classes, 1 other files passed over",
-        f"reading {folder.name}: 3 photos of 2 classes, 3 other files passed over",
+        f"reading {folder.name}: 3 photos of 2 classes; other files passed over: 1",
+        f"reading {folder.name}: 3 photos of 2 classes; other files passed over: 3",
     ]
 
 
