@@ -237,8 +237,9 @@ def _show(package: Package) -> None:
     size_mb = package.path("model.onnx").stat().st_size / 1e6
     out.print(f"{package.folder}  {size_mb:.2f} MB, {manifest.segment_count} segments", soft_wrap=True, markup=False)
     if manifest.metrics:
-        table = Table("figure", "value", "95 % interval", "photos")
+        table = Table("figure", "value", "95 % interval", "photos", "of")
         for metric in manifest.metrics:
             interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
-            table.add_row(escape(metric.name), f"{metric.value:.4f}", interval, f"{metric.n:,}")
+            figures = (f"{metric.value:.4f}", interval, f"{metric.n:,}")
+            table.add_row(escape(metric.name), *figures, escape(metric.dataset))
         out.print(table)

@@ -1,31 +1,25 @@
 """A recipe: a TOML file that names one compression run completely, every choice in one place."""
 
 import tomllib
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation
-from edgedet_compression.data.image_augmentation import ImageAugmentation
 from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe_faults import made_by, stage_faults
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
-    EvaluateStage,
     ExportStage,
     GivenStage,
     PruneWeightsStage,
     QuantizeStage,
     Reference,
-    RemoveBranchStage,
     SensitivityStage,
     Stage,
     Strict,
-    TrainStage,
     origins,
-    references,
 )
 from edgedet_compression.training.schedule import Seed
 
@@ -34,8 +28,6 @@ _COARSEST_STRIDE = 32
 """Of YOLO's heads, in pixels."""
 _SIDES = {"cifar10": 32, "mnist": 28}
 """Of the images of data sets, in pixels."""
-_PACKAGE, _NETWORK = "exports a package", "makes a network"
-"""What a stage may be named for."""
 
 
 class DataSettings(Strict):
@@ -43,7 +35,7 @@ class DataSettings(Strict):
 
     format: Literal["cifar10", "mnist", "folders", "coco", "voc"]
     folder: str
-    """Below the data folder (EDGEDET_DATA) or the cache, or an absolute path."""
+    """Below the data folder (EDGEDET_DATA), the cache or the working directory, or an absolute path."""
     labels: tuple[str, ...] = ()
     """In the order of the network's classes; without them, all that occur, sorted."""
     size: Annotated[int, Field(gt=0, le=4096)] = 32
@@ -116,16 +108,10 @@ class Recipe(Strict):
         raise BuildRefused(f"recipe {self.name} has no stage {name!r}; there are: {known}")
 
     @model_validator(mode="after")
-    def _references_go_back(self) -> Self:
+    def _stages_fit(self) -> Self:
         made: dict[str, str] = {}
         for stage in self.stages:
-            for wrong in _reference_faults(stage, made):
-                raise ValueError(f"stage {stage.name}: {wrong}")
-            for wrong in _distillation_faults(stage, detects=self.detects):
-                raise ValueError(f"stage {stage.name}: distillation.{wrong}")
-            for wrong in _augmentation_faults(stage, detects=self.detects):
-                raise ValueError(f"stage {stage.name}: augmentation: {wrong}")
-            for wrong in _task_faults(stage, detects=self.detects):
+            for wrong in stage_faults(stage, made, detects=self.detects):
                 raise ValueError(f"stage {stage.name}: {wrong}")
             if stage.name in made:
                 raise ValueError(f"two stages are called {stage.name}")
@@ -197,67 +183,6 @@ def _asks_validation(stage: Stage) -> bool:
     return prunes_by_figure or isinstance(stage, SensitivityStage | BranchReportStage)
 
 
-def made_by(stage: Stage) -> str:
-    """What a stage does for those that name it, in words; nothing where it only measures."""
-    if isinstance(stage, ExportStage):
-        return _PACKAGE
-    return "" if isinstance(stage, EvaluateStage | BranchReportStage | SensitivityStage) else _NETWORK
-
-
-def wanted_by(stage: Stage) -> Iterator[tuple[Reference, str]]:
-    """The stages that a stage names, each with what it has to do, in the words of `made_by`."""
-    packages: tuple[Reference, ...] = ()
-    networks = references(stage)
-    if isinstance(stage, EvaluateStage):
-        packages, networks = stage.packages, (stage.baseline, *stage.networks)
-    yield from ((reference, _PACKAGE) for reference in packages)
-    yield from ((reference, _NETWORK) for reference in networks)
-
-
-def _reference_faults(stage: Stage, made: Mapping[str, str]) -> Iterator[str]:
-    """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs.
-
-    `made` tells what the earlier stages make.
-    """
-    for reference, what in wanted_by(stage):
-        if "/" not in reference and made.get(reference) != what:
-            yield f"{reference!r} is no earlier stage that {what}"
-
-
-def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
-    """What only detectors have, or only classifiers."""
-    if detects and isinstance(stage, QuantizeStage):
-        yield "quantize is of classifiers, and these photos have boxes"
-    elif detects and isinstance(stage, GivenStage) and stage.family != "sparse":
-        yield f"{stage.family} is of classifiers, and these photos have boxes"
-    elif not detects and isinstance(stage, RemoveBranchStage | BranchReportStage):
-        yield f"{stage.kind} is of detectors, and these photos have no boxes"
-    elif not detects and isinstance(stage, ExportStage) and stage.size is not None:
-        yield "size is of detectors: a classifier's package reads photos of data.size; take it out"
-
-
-def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
-    if not isinstance(stage, TrainStage | PruneWeightsStage) or stage.distillation is None:
-        return
-    if stage.distillation.weight > 1 and not detects:
-        yield "weight of a classifier is a share, 0…1"
-    for name in ("temperature", "views") if detects else ():
-        if name in stage.distillation.model_fields_set:
-            yield f"{name} is of classifiers: take it out"
-
-
-def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
-    """What is wrong with a stage's augmentation."""
-    how = DetectionAugmentation if detects else ImageAugmentation
-    given = getattr(stage, "augmentation", {})
-    known = [field.name for field in fields(how)]
-    yield from (f"nothing is called {name!r} there; there are: {', '.join(known)}" for name in given.keys() - {*known})
-    try:
-        TypeAdapter(how).validate_python(given)
-    except ValidationError as error:
-        yield from (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
-
-
 def recipe_names() -> list[str]:
     """The recipes that come with EdgeDet."""
     return sorted(file.stem for file in _FOLDER.glob("*.toml"))
@@ -286,17 +211,29 @@ def load_recipe(name: str) -> Recipe:
         BuildRefused: it is not there, not TOML, or a field does not fit; the message names the field.
     """
     try:
-        return Recipe.model_validate(tomllib.loads(recipe_text(name)))
+        content = tomllib.loads(recipe_text(name))
     except tomllib.TOMLDecodeError as error:
         raise BuildRefused(f"recipe {name} is not TOML: {error}") from error
+    try:
+        return Recipe.model_validate(content)
     except ValidationError as error:
-        raise BuildRefused(f"recipe {name}: {_told(error)}") from error
+        raise BuildRefused(f"recipe {name}: {_told(error, content)}") from error
 
 
-def _told(error: ValidationError) -> str:
+def _told(error: ValidationError, content: dict[str, Any]) -> str:
     """One of the faults: a name that is not known before the one that is missing because of it."""
     first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     unknown = first["type"] == "extra_forbidden"
     message = "nothing is called that" if unknown else first["msg"].removeprefix("Value error, ")
-    field = ".".join(str(part) for part in first["loc"])
-    return f"{field}: {message}" if field else message
+    return ": ".join([*_place(first["loc"], content), message])
+
+
+def _place(path: Sequence[str | int], content: dict[str, Any]) -> list[str]:
+    """Where in the file that is: the stage, by its name or else its number, and the field."""
+    stage = []
+    if path[:1] == ("stages",) and len(path) > 1:
+        number, path = path[1], path[3:]  # between them stands its kind
+        entry = content["stages"][number]
+        named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
+        stage = [f"stage {entry['name'] if named else int(number) + 1}"]
+    return stage + ([".".join(map(str, path))] if path else [])

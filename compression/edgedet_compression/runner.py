@@ -13,7 +13,8 @@ from edgedet_compression.data.download import DATA_SETS
 from edgedet_compression.errors import BuildRefused, SourceMissing
 from edgedet_compression.held_out import refuse_learned_validation
 from edgedet_compression.progress import Progress, silent
-from edgedet_compression.recipe import DataSettings, Recipe, load_recipe, made_by, wanted_by
+from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
+from edgedet_compression.recipe_faults import made_by, wanted_by
 from edgedet_compression.recipe_stages import (
     AverageStage,
     BranchReportStage,
@@ -134,7 +135,7 @@ def open_data(recipe: Recipe, place: Workplace) -> OpenData:
         SourceMissing: its folder is not there.
     """
     named = Path(recipe.data.folder).expanduser()
-    places = dict.fromkeys(root / named for root in (place.data, cache_folder()) if root is not None)
+    places = dict.fromkeys(root / named for root in (place.data, cache_folder(), Path.cwd()) if root)
     folder = next((each for each in places if each.is_dir()), None)
     if folder is None:
         wanted = f"recipe {recipe.name}: no folder {' nor '.join(map(str, places))}"

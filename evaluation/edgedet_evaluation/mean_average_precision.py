@@ -30,11 +30,22 @@ _AT_ONCE = 2**22
 class CategoryMatches:
     """One category's detections d, best first, at IoU thresholds t: which photo, true or false; boxes to find."""
 
+    category_id: int
     photo: NDArray[np.int64]
     true: NDArray[np.bool_]
     false: NDArray[np.bool_]
     positives: NDArray[np.int64]
     """Of each photo."""
+
+    @property
+    def boxes(self) -> int:
+        """To find in all photos."""
+        return int(self.positives.sum())
+
+    @property
+    def ap50(self) -> float:
+        """Average precision at an IoU of 0.5."""
+        return float(_average_precision(self, np.ones((1, len(self.positives)), np.int64))[0, 0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class DetectionScore:
     map50: float
     map50_95: float
     categories: tuple[CategoryMatches, ...]
+    """Those that have boxes."""
 
     def resampled(self, weights: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """mAP50 [r] and mAP50-95 [r] with each photo counted `weights` [r, photos] times.
@@ -178,8 +190,9 @@ def _matches(evaluation: COCOeval, order: Mapping[int, int]) -> list[CategoryMat
     """Per category with boxes; `order`: place in the data set by photo id. evalImgs is ordered [category, area, id]."""
     categories = []
     photos = len(order)
-    for start in range(0, len(evaluation.evalImgs), photos):
-        entries = [entry for entry in evaluation.evalImgs[start : start + photos] if entry is not None]
+    for place, category_id in enumerate(evaluation.params.catIds):  # sorted by `evaluate`
+        entries = evaluation.evalImgs[place * photos : (place + 1) * photos]
+        entries = [entry for entry in entries if entry is not None]
         positives = np.zeros(photos, np.int64)
         for entry in entries:
             positives[order[entry["image_id"]]] = int(np.count_nonzero(np.asarray(entry["gtIgnore"]) == 0))
@@ -191,7 +204,8 @@ def _matches(evaluation: COCOeval, order: Mapping[int, int]) -> list[CategoryMat
         photo = np.repeat(places, [len(entry["dtScores"]) for entry in entries])[best]
         matched = np.concatenate([entry["dtMatches"] for entry in entries], axis=1)[:, best] != 0
         ignored = np.concatenate([entry["dtIgnore"] for entry in entries], axis=1)[:, best] != 0
-        categories.append(CategoryMatches(photo.astype(np.int64), matched & ~ignored, ~matched & ~ignored, positives))
+        true, false = matched & ~ignored, ~matched & ~ignored
+        categories.append(CategoryMatches(int(category_id), photo.astype(np.int64), true, false, positives))
     return categories
 
 

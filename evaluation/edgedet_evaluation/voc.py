@@ -98,9 +98,15 @@ def _cut(file: Path, label: str, box: _Corners, sides: tuple[int, int] | None) -
 
 
 def _stem(folder: Path, line: str) -> str:
-    """The photo of a line: its name may have spaces, so that a mark is one only where nothing is called so."""
+    """The photo of a line: its name may have spaces, so that a mark is one only where nothing is called so.
+
+    Some tools list files with their suffix.
+    """
     annotation = folder / "Annotations" / f"{line}.xml"
-    return line if _file(folder, line) or annotation.is_file() else _MARK.sub("", line)
+    if _file(folder, line) or annotation.is_file():
+        return line
+    stem = _MARK.sub("", line)
+    return stem.removesuffix(Path(stem).suffix) if (folder / "JPEGImages" / stem).is_file() else stem
 
 
 def _file(folder: Path, stem: str) -> Path | None:

@@ -31,7 +31,7 @@ from edgedet_compression.data.labeled_images import (
     read_image_folder,
     read_mnist,
 )
-from edgedet_compression.data.score import Score
+from edgedet_compression.data.score import ClassFigure, Score
 from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out, hold_out_by_label
 from edgedet_compression.distillation.kept_answers import KeptAnswers
@@ -205,9 +205,12 @@ class ClassificationData:
         return self._scores(np.array([best_class(answer) for answer in answers]))
 
     def _scores(self, answers: NDArray[np.int64]) -> list[Score]:
-        right = answers == self.test.labels.numpy()
+        labels = self.test.labels.numpy()
+        right = answers == labels
         found = proportion(int(right.sum()), len(right))
-        return [Score("top1", found.value, _replicates(right), len(right), found)]
+        of_class = {label: right[labels == place] for place, label in enumerate(self.labels)}
+        classes = {label: ClassFigure(float(hits.mean()), len(hits)) for label, hits in of_class.items() if len(hits)}
+        return [Score("top1", found.value, _replicates(right), len(right), found, classes)]
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """top-1 on the validation split; empty where there is none."""

@@ -20,7 +20,7 @@ from torch import nn
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
 from edgedet_compression.data.boxed_photos import decoded, load_boxed_photos
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
-from edgedet_compression.data.score import Score
+from edgedet_compression.data.score import ClassFigure, Score
 from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out
 from edgedet_compression.distillation.teacher import Teacher
@@ -204,11 +204,12 @@ class DetectionData:
         return self._scores(score_detections(self.test, found, self.test.category_ids(self.labels)))
 
     def _scores(self, found: DetectionScore) -> list[Score]:
-        replicates = found.resampled(bootstrap_weights(len(self.test.photos)))
-        values = (found.map50, found.map50_95)
+        count, labels = len(self.test.photos), dict(self.test.categories)
+        map50, map50_95 = found.resampled(bootstrap_weights(count))
+        classes = {labels[each.category_id]: ClassFigure(each.ap50, each.boxes) for each in found.categories}
         return [
-            Score(name, value, draws, len(self.test.photos))
-            for name, value, draws in zip(("mAP50", "mAP50-95"), values, replicates, strict=True)
+            Score("mAP50", found.map50, map50, count, classes=classes),
+            Score("mAP50-95", found.map50_95, map50_95, count),
         ]
 
     def validate(self, network: nn.Module) -> dict[str, float]:

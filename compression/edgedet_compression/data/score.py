@@ -1,10 +1,19 @@
 """Accuracy of a network with what a paired comparison needs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from edgedet_evaluation.intervals import Estimate, bootstrap_interval, bootstrap_share
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ClassFigure:
+    """The figure of one class alone (0…1), and of how many photos or boxes."""
+
+    value: float
+    count: int
 
 
 @dataclass(frozen=True)
@@ -17,6 +26,8 @@ class Score:
     photos: int
     interval: Estimate | None = None
     """Where the figure has a better one than the bootstrap's, which is no interval once all photos are right."""
+    classes: Mapping[str, ClassFigure] = field(default_factory=dict)
+    """By label, where the figure is told of each; without those that no photo or box has."""
 
     @property
     def estimate(self) -> Estimate:

@@ -87,6 +87,8 @@ class ReportContent:
     """What accuracy was measured on."""
     command: str
     """What makes it again."""
+    speed: str
+    """When and on what speed was measured."""
     variants: tuple[Variant, ...]
     charts: tuple[Chart, ...] = ()
     photos: tuple[PhotoPair, ...] = ()

@@ -34,8 +34,14 @@ def evaluate(stage: EvaluateStage, context: Context) -> Figures:
 def _compared(scores: Sequence[Score], baseline: Sequence[Score]) -> Figures:
     return {
         score.figure: {"n": score.photos, **_json(score.estimate), "minus baseline": _json(score.minus(base))}
+        | _by_class(score)
         for score, base in zip(scores, baseline, strict=True)
     }
+
+
+def _by_class(score: Score) -> Figures:
+    found = {label: {"n": one.count, "value": round(one.value, 5)} for label, one in score.classes.items()}
+    return {"classes": found} if found else {}
 
 
 def _json(estimate: Estimate) -> dict[str, float]:

@@ -3,10 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 from edgedet_evaluation.answering import Answerer, read_photos
 from edgedet_evaluation.mean_average_precision import THRESHOLDS
 from edgedet_runtime.detection import Detections
@@ -14,6 +16,7 @@ from edgedet_runtime.detection import Detections
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule
+from edgedet_compression.processor import processor_name
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, SensitivityStage
@@ -22,7 +25,15 @@ from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, Re
 from edgedet_compression.runs import StageFolder
 from edgedet_compression.stages.branches import branch_table
 from edgedet_compression.stages.context import OpenData
-from edgedet_compression.stages.variants import Compared, Folders, Speeds, measure_speeds, speed_table, variants
+from edgedet_compression.stages.variants import (
+    Compared,
+    Folders,
+    Speeds,
+    class_table,
+    measure_speeds,
+    speed_table,
+    variants,
+)
 from edgedet_compression.training.detection import PreparedPhotos, detect
 from edgedet_compression.training.loop import read_log
 
@@ -55,7 +66,13 @@ def report_run(
         raise BuildRefused(f"{recipe.name}: nothing is evaluated yet; {command}")
     compared = Compared.read(folders[evaluated[-1].name].result(), folders)
     speeds = measure_speeds(compared, compared.shapes(data.image_shape), progress)
+    measured = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": processor_name(),
+        "onnxruntime": ort.__version__,
+    }
     first, *further = speeds
+    by_class = class_table(compared)
     done = [stage for stage in recipe.stages if folders[stage.name].done]
     branches = [branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)]
     content = ReportContent(
@@ -65,23 +82,31 @@ def report_run(
         data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(compared)} photos. Speed and MACs at "
         f"{first[1]} × {first[2]} pixels{', or those that a row names' if further else ''}",
         command=command,
+        speed=f"ONNX Runtime {measured['onnxruntime']}, {measured['processor']}, {measured['date']}",
         variants=tuple(variants(compared, folders, speeds)),
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders), *_sensitivity_charts(recipe, folders)),
         photos=_photos(data, compared),
         labels=data.labels,
         layers=_layers(recipe, folders),
-        tables=(*branches, *(speed_table(speeds, shape) for shape in further)),
+        tables=(
+            *((by_class,) if by_class else ()),
+            *branches,
+            *(speed_table(speeds, shape) for shape in further),
+        ),
     )
     write_report(content, file)
     results = {stage.name: _without_places(folders[stage.name].result()) for stage in done}
-    write_figures(recipe, results, speeds, file.with_suffix(".json"))
+    write_figures(recipe, results, speeds, measured, file.with_suffix(".json"))
 
 
-def write_figures(recipe: Recipe, results: Mapping[str, Any], speeds: Speeds, file: Path) -> None:
-    """The recipe, what its stages reached and the measured speeds, as JSON."""
+def write_figures(
+    recipe: Recipe, results: Mapping[str, Any], speeds: Speeds, measured: Mapping[str, str], file: Path
+) -> None:
+    """The recipe, what its stages reached, and the speeds with when and on what they were measured, as JSON."""
     content = {
         "recipe": recipe.model_dump(mode="json", exclude_defaults=True),
         "stages": results,
+        "speed measured": measured,
         "speed": {
             f"{rows} x {columns}": {name: asdict(latency) for name, latency in taken.items()}
             for (_, rows, columns), taken in speeds.items()

@@ -102,6 +102,26 @@ def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:
     return FigureTable(f"Speed at {shape[1]} × {shape[2]} pixels", columns, rows)
 
 
+def class_table(compared: Compared) -> FigureTable | None:
+    """The figure of every class, one column a network or package; None of an evaluation that has none."""
+    measured = compared.figures["networks"] | compared.figures["packages"]
+    found = {
+        (name, figure): entry["classes"]
+        for name, entries in measured.items()
+        for figure, entry in entries.items()
+        if isinstance(entry, dict) and "classes" in entry
+    }
+    if len(found) < len(measured):
+        return None
+    (_, figure), first = next(iter(found.items()))
+    counted = "boxes" if figure == "mAP50" else "photos"
+    rows = (
+        (label, f"{one['n']:,}", *(f"{100 * classes[label]['value']:.2f}" for classes in found.values()))
+        for label, one in first.items()
+    )
+    return FigureTable(f"{figure} of each class, %", ("class", counted, *(name for name, _ in found)), tuple(rows))
+
+
 def _variant(
     name: str,
     accuracy: tuple[Accuracy, ...],

@@ -1,13 +1,14 @@
 """How a training is run: its length, optimizer, learning rate and averaging, all in one place."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
+
+from edgedet_compression.processor import has_bf16
 
 Share = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -22,7 +23,7 @@ class Schedule(BaseModel):
     epochs: Annotated[int, Field(gt=0)]
     batch: Annotated[int, Field(gt=0)]
     """Photos of a step."""
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    lr: Annotated[float, Field(gt=0, le=10)]
     """At the peak."""
     shape: Literal["triangular", "cosine"] = "triangular"
     """How the learning rate rises and falls."""
@@ -74,14 +75,6 @@ class Schedule(BaseModel):
             div_factor=1.0 / first,
             final_div_factor=first / last,
         )
-
-
-def has_bf16() -> bool:
-    """Whether the processor computes in bf16; without the instructions it is several times slower than fp32."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    flags = next((line for line in lines if line.startswith("flags")), "")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def autocast(dtype: torch.dtype) -> AbstractContextManager[object]:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnxruntime as ort
 import pytest
 from click.testing import Result
 from edgedet_compression.recipe import load_recipe, recipe_text
@@ -177,7 +178,8 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     for size in (sparse.stat().st_size, package.stat().st_size):
         assert f"<td>{size / 1e3:.1f} kB</td>" in html
     assert html.count("images/s") == 4
-    for text in ("Training loss", "Validation top-1", "Pruning of weights", "Channels kept", "photos/test, 12 photos"):
+    texts = ("Training loss", "Validation top-1", "Pruning of weights", "Channels kept", "photos/test, 12 photos")
+    for text in (*texts, "top1 of each class, %", f"ONNX Runtime {ort.__version__}, "):
         assert text in html, text
     assert f"edgedet-compress run {bench.toy}" in html
     figures = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
@@ -188,6 +190,9 @@ def test_the_report_opens_offline_and_has_networks_packages_sizes_and_curves(ben
     assert set(figures["speed"]["32 x 32"]) == {"dense", "sparse", "thin", "package"}
     tested = figures["stages"]["test"]["packages"]["package"]["top1"]
     assert tested["n"] == 12
+    assert [one["n"] for one in tested["classes"].values()] == [6, 6]
+    assert sum(one["value"] for one in tested["classes"].values()) / 2 == pytest.approx(tested["value"], abs=1e-4)
+    assert figures["speed measured"]["processor"]
     assert tested["minus baseline"]["low"] <= tested["minus baseline"]["value"] <= tested["minus baseline"]["high"]
     assert str(bench.root) not in json.dumps(figures)
     for place in (bench.root, bench.root / "nowhere" / "toy.html"):
@@ -313,9 +318,9 @@ def test_recipes_are_listed_and_printed_as_a_start_for_ones_own(bench: Bench) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs = 5", "epoch = 5", "stages.0.train.schedule.epoch: nothing is called that"),
+        ("epochs = 5", "epoch = 5", "stage dense: schedule.epoch: nothing is called that"),
         ('format = "folders"', 'format = "zip"', "data.format"),
-        ('family = "resnet20"', 'family = "resnet21"', "stages.0.train.network.family"),
+        ('family = "resnet20"', 'family = "resnet21"', "stage dense: network.family"),
         ('family = "resnet20"', 'family = "yolov3"', "yolov3 needs boxes"),
         ("[data]", "[data", "is not TOML"),
     ],
@@ -328,12 +333,18 @@ def test_a_mistake_in_a_recipe_names_the_field(bench: Bench, old: str, new: str,
     assert "Traceback" not in result.stderr
 
 
-def test_data_sets_are_found_in_the_data_folder_and_in_the_cache(bench: Bench, tmp_path: Path) -> None:
+def test_data_sets_are_found_in_the_data_folder_in_the_cache_and_in_the_working_directory(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cached = {"EDGEDET_DATA": None, "EDGEDET_CACHE": str(bench.root / "data"), "EDGEDET_RUNS": str(tmp_path)}
     assert "was never begun" in bench("resume", bench.long, **cached).stderr
     empty = bench("resume", bench.long, **(cached | {"EDGEDET_CACHE": str(tmp_path)}))
     assert empty.exit_code == 1
-    assert f"no folder {tmp_path}/photos: correct EDGEDET_DATA" in empty.stderr
+    assert f"no folder {tmp_path}/photos nor {Path.cwd()}/photos: correct EDGEDET_DATA" in empty.stderr
+    with monkeypatch.context() as elsewhere:
+        elsewhere.chdir(bench.root / "data")
+        here = bench("resume", bench.long, **(cached | {"EDGEDET_CACHE": str(tmp_path)}))
+    assert "was never begun" in here.stderr
     cifar = bench.recipe("cifar", LONG.replace('"folders"', '"cifar10"').replace('"photos"', '"cifar10"'))
     missing = bench("run", cifar)
     assert missing.exit_code == 1

@@ -52,17 +52,19 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("epochs = 1, batch", "epoch = 1, batch", "stages.0.train.schedule.epoch: nothing is called that"),
-        ("epochs = 1, batch", "batch", "stages.0.train.schedule.epochs: Field required"),
+        ("epochs = 1, batch", "epoch = 1, batch", "recipe.toml: stage first: schedule.epoch: nothing is called that"),
+        ("epochs = 1, batch", "batch", "stage first: schedule.epochs: Field required"),
         ('start = "first"', 'start = "third"', "'third' is no earlier stage that makes a network"),
         ('name = "second"', 'name = "first"', "recipe.toml: two stages are called first"),
         ('start = "first"', "", "either network .* or start"),
-        ('kind = "train"\nstart', 'kind = "prune"\nstart', "stages.1"),
+        ('kind = "train"\nstart', 'kind = "prune"\nstart', "stage second: Input tag 'prune'"),
+        ('name = "second"', "", "stage 2: name: Field required"),
         ('format = "folders"', 'format = "zip"', "data.format"),
         ('format = "folders"', 'format = "folders"\nseed = -1', "data.seed"),
-        ('family = "vgg16"', 'family = "yolov3", anchors = [[8, 0]]', "network.anchors.0.1"),
+        ('family = "vgg16"', 'family = "yolov3", anchors = [[8, 0]]', "stage first: network.anchors.0.1"),
         ("[data]", "[data", "not TOML"),
         ("lr = 0.1 }", "lr = 0 }", "lr"),
+        ("lr = 0.1 }", "lr = 1e10 }", "stage first: schedule.lr: .* less than or equal to 10"),
         (
             "lr = 0.1 }",
             "lr = 0.1 }\naugmentation = { mosaic = 1.0 }",
@@ -79,12 +81,12 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = []',
-            "stages.1.sensitivity.sparsities",
+            "stage bears: sparsities: ",
         ),
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "bears"\nkind = "sensitivity"\nstart = "first"\nsparsities = [0.5, 1.0]',
-            "stages.1.sensitivity.sparsities.1",
+            "stage bears: sparsities.1",
         ),
         (
             'kind = "train"\nstart = "first"',
@@ -128,8 +130,8 @@ def test_a_mistake_is_named(tmp_path: Path, old: str, new: str, message: str) ->
         ("folders", "weight = 1.5", "stage second: distillation.weight of a classifier is a share"),
         ("coco", "weight = 1.5, views = 6", "stage second: distillation.views is of classifiers: take it out"),
         ("coco", "weight = 1.5, temperature = 2", "stage second: distillation.temperature is of classifiers"),
-        ("folders", "weight = 0.5, views = 0", "stages.1.train.distillation.views"),
-        ("folders", "weight = 0.5, temperature = 1e300", "stages.1.train.distillation.temperature: .*1000"),
+        ("folders", "weight = 0.5, views = 0", "stage second: distillation.views"),
+        ("folders", "weight = 0.5, temperature = 1e300", "stage second: distillation.temperature: .*1000"),
     ],
 )
 def test_distillation_that_does_not_fit_is_refused(tmp_path: Path, data: str, settings: str, message: str) -> None:
@@ -184,7 +186,7 @@ def test_networks_and_packages_are_not_taken_for_each_other(tmp_path: Path, old:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('package = "small"', 'package = "Small"', "stages.2.export.package"),
+        ('package = "small"', 'package = "Small"', "stage package: package: "),
         (
             EVALUATION.split("[[stages]]")[2],
             EVALUATION.split("[[stages]]")[1].replace('"package"', '"again"'),

@@ -65,6 +65,15 @@ def test_a_box_of_id_0_without_crowd_and_area_can_be_found(make_dataset):
     assert score.resampled(np.ones((1, 1), np.int64))[0] == pytest.approx(1)
 
 
+def test_categories_are_told_one_by_one(make_dataset):
+    mine, missed = (0, 1, 10.0, 10.0, 50.0, 60.0), (0, 3, 100.0, 100.0, 70.0, 70.0)
+    dataset = read_coco(*make_dataset(1, [mine, missed]))
+    score = score_detections(dataset, [one_box(*mine[2:])], CATEGORY_IDS)
+    assert [(each.category_id, each.boxes) for each in score.categories] == [(1, 1), (3, 1)]
+    assert [each.ap50 for each in score.categories] == pytest.approx([1, 0])
+    assert score.map50 == pytest.approx(0.5)
+
+
 def test_a_box_without_area_is_no_miss(make_dataset):
     box = (0, 1, 10.0, 10.0, 50.0, 60.0)
     dataset = read_coco(*make_dataset(1, [box, (0, 1, 80.0, 10.0, 0.0, 60.0)]))

@@ -56,6 +56,11 @@ def test_lists_with_a_second_column_and_empty_lines_are_read(tmp_path):
     assert [photo.file.stem for photo in read_voc(folder, "train").photos] == ["b", "a"]
 
 
+def test_lists_may_name_files(tmp_path):
+    folder = voc_folder(tmp_path, {"a": CELL, "b.1": CELL}, "b.1.jpg\na.jpg 1")
+    assert [photo.file.name for photo in read_voc(folder, "train").photos] == ["b.1.jpg", "a.jpg"]
+
+
 @pytest.mark.parametrize("stem", ["WhatsApp Image 1", "a b", "crop -1"])
 def test_names_of_photos_may_have_spaces_and_end_like_a_second_column(tmp_path, stem: str):
     folder = voc_folder(tmp_path, {stem: CELL, "a": CELL}, f" {stem} \na 1")
