@@ -11,7 +11,6 @@ import torch
 from edgedet_evaluation.answering import as_photo
 from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.errors import DataMismatch
-from edgedet_evaluation.intervals import RESAMPLES, proportion
 from edgedet_evaluation.labeled_folders import labeled_photos
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
@@ -31,7 +30,7 @@ from edgedet_compression.data.labeled_images import (
     read_image_folder,
     read_mnist,
 )
-from edgedet_compression.data.score import ClassFigure, Score
+from edgedet_compression.data.score import ClassFigure, ShareRight
 from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out, hold_out_by_label
 from edgedet_compression.distillation.kept_answers import KeptAnswers
@@ -58,8 +57,6 @@ _FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {
 }
 """By the number of classes and the side of images."""
 _CALIBRATION_IMAGES = 512
-_CHUNK = 100
-"""Resamples drawn at once: 100 of 10,000 images are 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -192,25 +189,24 @@ class ClassificationData:
             dtype=stage.schedule.dtype,
         )
 
-    def score(self, network: nn.Module) -> list[Score]:
+    def score(self, network: nn.Module) -> list[ShareRight]:
         """top-1 on the test split, which no choice is made on."""
         answers = predict(network, self.test, self.normalization)
         return self._scores(answers.numpy())
 
-    def score_package(self, package: Package) -> list[Score]:
+    def score_package(self, package: Package) -> list[ShareRight]:
         """The same of a package, through its segment chain."""
         self._refuse_other_size(package)
         photos = (as_photo(image) for image in _in_color(self.test))
         answers = package_answers(package, photos, len(self.test), self.progress)
         return self._scores(np.array([best_class(answer) for answer in answers]))
 
-    def _scores(self, answers: NDArray[np.int64]) -> list[Score]:
+    def _scores(self, answers: NDArray[np.int64]) -> list[ShareRight]:
         labels = self.test.labels.numpy()
         right = answers == labels
-        found = proportion(int(right.sum()), len(right))
         of_class = {label: right[labels == place] for place, label in enumerate(self.labels)}
         classes = {label: ClassFigure(float(hits.mean()), len(hits)) for label, hits in of_class.items() if len(hits)}
-        return [Score("top1", found.value, _replicates(right), len(right), found, classes)]
+        return [ShareRight(right, classes)]
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """top-1 on the validation split; empty where there is none."""
@@ -298,10 +294,3 @@ def _distillation(
     answers = KeptAnswers(teacher.answers) if how.views else None
     dtype = stage.schedule.dtype
     return TeacherLogits(teacher.network, how.temperature, how.weight, dtype, how.views, first_epoch, answers)
-
-
-def _replicates(right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Shares right in resamples of the photos, the same resamples for every network."""
-    rng, count = np.random.default_rng(0), len(right)
-    draws = [rng.integers(count, size=(_CHUNK, count), dtype=np.int32) for _ in range(RESAMPLES // _CHUNK)]
-    return np.concatenate([right[drawn].mean(axis=1) for drawn in draws])

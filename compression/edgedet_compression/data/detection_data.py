@@ -20,7 +20,7 @@ from torch import nn
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
 from edgedet_compression.data.boxed_photos import decoded, load_boxed_photos
 from edgedet_compression.data.detection_augmentation import DetectionAugmentation
-from edgedet_compression.data.score import ClassFigure, Score
+from edgedet_compression.data.score import ClassFigure, MeanPrecision
 from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out
 from edgedet_compression.distillation.teacher import Teacher
@@ -191,25 +191,25 @@ class DetectionData:
     def _test_photos(self) -> PreparedPhotos:
         return PreparedPhotos.read(self.test, self.labels, self.settings.size)
 
-    def score(self, network: nn.Module) -> list[Score]:
+    def score(self, network: nn.Module) -> list[MeanPrecision]:
         """mAP50 and mAP50-95 on the test split, which no choice is made on."""
         assert isinstance(network, DarknetModule)
         return self._scores(score_network(network, self._test_photos))
 
-    def score_package(self, package: Package) -> list[Score]:
+    def score_package(self, package: Package) -> list[MeanPrecision]:
         """The same of a package, through its segment chain."""
         photos = read_photos(photo.file for photo in self.test.photos)
         answers = package_answers(package, photos, len(self.test.photos), self.progress)
         found = [as_detections(answer) for answer in answers]
         return self._scores(score_detections(self.test, found, self.test.category_ids(self.labels)))
 
-    def _scores(self, found: DetectionScore) -> list[Score]:
+    def _scores(self, found: DetectionScore) -> list[MeanPrecision]:
         count, labels = len(self.test.photos), dict(self.test.categories)
         map50, map50_95 = found.resampled(bootstrap_weights(count))
         classes = {labels[each.category_id]: ClassFigure(each.ap50, each.boxes) for each in found.categories}
         return [
-            Score("mAP50", found.map50, map50, count, classes=classes),
-            Score("mAP50-95", found.map50_95, map50_95, count),
+            MeanPrecision("mAP50", found.map50, map50, count, classes=classes),
+            MeanPrecision("mAP50-95", found.map50_95, map50_95, count),
         ]
 
     def validate(self, network: nn.Module) -> dict[str, float]:

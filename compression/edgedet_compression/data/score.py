@@ -2,9 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
-from edgedet_evaluation.intervals import Estimate, bootstrap_interval, bootstrap_share
+from edgedet_evaluation.intervals import (
+    Estimate,
+    bootstrap_interval,
+    bootstrap_share,
+    paired_difference,
+    proportion,
+)
 from numpy.typing import NDArray
 
 
@@ -16,24 +23,68 @@ class ClassFigure:
     count: int
 
 
+class Score(Protocol):
+    """A figure (0…1); those of two networks on the same photos are paired."""
+
+    @property
+    def figure(self) -> str:
+        """What it is called."""
+
+    @property
+    def photos(self) -> int:
+        """How many it was measured on."""
+
+    @property
+    def classes(self) -> Mapping[str, ClassFigure]:
+        """The same figure by label, where it is told of each; without those that no photo or box has."""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The figure with its 95 % interval."""
+
+    def minus(self, other: Any) -> Estimate:
+        """The paired difference to another network's score of the same kind."""
+
+
 @dataclass(frozen=True)
-class Score:
-    """A figure (0…1) and its bootstrap replicates [r]; those of two networks on the same photos are paired."""
+class ShareRight:
+    """Of a classifier's answers, one a photo."""
+
+    right: NDArray[np.bool_]
+    """[photos]"""
+    classes: Mapping[str, ClassFigure]
+    figure = "top1"
+
+    @property
+    def photos(self) -> int:
+        """How many it was measured on."""
+        return len(self.right)
+
+    @property
+    def estimate(self) -> Estimate:
+        """With Wilson's interval, which is one where all photos are right, too."""
+        return proportion(int(self.right.sum()), len(self.right))
+
+    def minus(self, other: "ShareRight") -> Estimate:
+        """The paired difference."""
+        return paired_difference(other.right, self.right).difference
+
+
+@dataclass(frozen=True)
+class MeanPrecision:
+    """A detector's, with its bootstrap replicates [r]."""
 
     figure: str
     value: float
     replicates: NDArray[np.float64]
     photos: int
-    interval: Estimate | None = None
-    """Where the figure has a better one than the bootstrap's, which is no interval once all photos are right."""
     classes: Mapping[str, ClassFigure] = field(default_factory=dict)
-    """By label, where the figure is told of each; without those that no photo or box has."""
 
     @property
     def estimate(self) -> Estimate:
-        """With its 95 % interval."""
-        return self.interval or bootstrap_share(self.value, self.replicates)
+        """With its bootstrap interval."""
+        return bootstrap_share(self.value, self.replicates)
 
-    def minus(self, other: "Score") -> Estimate:
+    def minus(self, other: "MeanPrecision") -> Estimate:
         """The paired difference."""
         return bootstrap_interval(self.value - other.value, self.replicates - other.replicates)

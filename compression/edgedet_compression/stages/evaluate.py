@@ -15,7 +15,7 @@ def evaluate(stage: EvaluateStage, context: Context) -> Figures:
     figures: Figures = {"baseline": stage.baseline, "networks": {}, "packages": {}}
     names = dict.fromkeys((stage.baseline, *stage.networks))
     advance = context.progress("measuring accuracy", len(names) + len(stage.packages))
-    baseline: list[Score] = []
+    baseline: Sequence[Score] = ()
     for name in names:
         network = context.network(name)
         scores = context.data.score(network)

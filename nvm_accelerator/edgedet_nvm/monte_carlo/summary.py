@@ -28,8 +28,11 @@ class ConditionSummary:
 
     @property
     def mean(self) -> Estimate:
-        """Over chips, with the 95 % interval of what more chips would give on these photos."""
-        return mean_interval(self.values)
+        """Over chips, with the 95 % interval of what more chips would give on these photos, a share, too."""
+        found = mean_interval(self.values)
+        if len(self.values) == 1:
+            return found
+        return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
 
 
 def summarize(outcome: Outcome) -> tuple[ConditionSummary, ...]:

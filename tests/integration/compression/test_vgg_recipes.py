@@ -69,8 +69,8 @@ def test_students_of_one_teacher_share_its_answers(shrunken: Workplace) -> None:
     (answers,) = shrunken.runs.glob(f"*/*/{ANSWERS}")
     with closing(sqlite3.connect(answers)) as table:
         (asked,) = table.execute("SELECT count(*) FROM answers").fetchone()
-    # Five batches an epoch: VGG19's trainings show epochs 0 to 3, the three rounds of dynamic-percentage 2 to 4, and the
-    # other three methods the first of these; thin moves its images otherwise.
+    # Five batches an epoch: VGG19's trainings show epochs 0 to 3, the three rounds of dynamic-percentage 2 to 4, and
+    # the other three methods the first of these; thin moves its images otherwise.
     assert asked == 5 * 5 + 5 * 1
 
 

@@ -241,6 +241,14 @@ def test_the_interval_of_one_chip_is_left_empty(whole: Outcome):
     assert plots(summarize(outcome), outcome) == {}
 
 
+@pytest.mark.parametrize(("values", "reaches"), [((1.0, 0.9), (0.3147, 1.0)), ((0.0, 0.1), (0.0, 0.6853))])
+def test_the_interval_of_a_share_is_one_of_shares(
+    whole: Outcome, values: tuple[float, ...], reaches: tuple[float, float]
+):
+    found = replace(summarize(whole)[0], values=values).mean
+    assert (found.low, found.high) == pytest.approx(reaches, abs=1e-4)
+
+
 def test_there_is_a_plot_for_every_axis_of_several_values(whole: Outcome):
     drawn = plots(summarize(whole), whole)
     assert sorted(drawn) == ["accuracy-against-hours.svg", "accuracy-against-sigma.svg"]
