@@ -11,6 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from edgedet_compression.processor import cpu_info, processor_name
+
 FOLDER = Path(__file__).parent / "results"
 _LIBRARIES = ("edgedet", "onnxruntime", "numpy", "fastapi", "uvicorn", "grpcio")
 
@@ -26,7 +28,7 @@ def write_result(name: str, content: dict[str, Any]) -> Path:
 def machine() -> dict[str, Any]:
     """Processor, cores, Python and library versions."""
     return {
-        "processor": _cpu_info("model name"),
+        "processor": processor_name(),
         "instructions": instructions(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
@@ -36,13 +38,6 @@ def machine() -> dict[str, Any]:
 
 def instructions() -> str:
     """What the int8 kernels of this processor are made of."""
-    flags = _cpu_info("flags").split()
+    flags = cpu_info("flags").split()
     known = {"avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
     return next((name for flag, name in known.items() if flag in flags), platform.machine())
-
-
-def _cpu_info(field: str) -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith(field):
-            return line.partition(":")[2].strip()
-    return ""

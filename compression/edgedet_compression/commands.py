@@ -237,9 +237,9 @@ def _show(package: Package) -> None:
     size_mb = package.path("model.onnx").stat().st_size / 1e6
     out.print(f"{package.folder}  {size_mb:.2f} MB, {manifest.segment_count} segments", soft_wrap=True, markup=False)
     if manifest.metrics:
-        table = Table("figure", "value", "95 % interval", "photos", "of")
+        table = Table("figure", "value", "95 % interval", "data", "photos")
         for metric in manifest.metrics:
             interval = f"{metric.interval[0]:.4f} … {metric.interval[1]:.4f}" if metric.interval else ""
-            figures = (f"{metric.value:.4f}", interval, f"{metric.n:,}")
-            table.add_row(escape(metric.name), *figures, escape(metric.dataset))
+            data = escape(metric.dataset)
+            table.add_row(escape(metric.name), f"{metric.value:.4f}", interval, data, f"{metric.n:,}")
         out.print(table)

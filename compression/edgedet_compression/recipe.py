@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe_faults import made_by, stage_faults
@@ -106,6 +106,15 @@ class Recipe(Strict):
                 return stage
         known = ", ".join(stage.name for stage in self.stages)
         raise BuildRefused(f"recipe {self.name} has no stage {name!r}; there are: {known}")
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _stages_are_several(cls, given: object) -> object:
+        if isinstance(given, dict):
+            raise ValueError(  # noqa: TRY004  (pydantic tells a ValueError alone)
+                "there may be several: write [[stages]] before each, in two pairs of brackets"
+            )
+        return given
 
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
@@ -208,7 +217,8 @@ def load_recipe(name: str) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        BuildRefused: it is not there, not TOML, or a field does not fit; the message names the field.
+        BuildRefused: it is not there, not TOML, or a field does not fit; the message names the field, and the stage it
+            is in.
     """
     try:
         content = tomllib.loads(recipe_text(name))
@@ -229,11 +239,11 @@ def _told(error: ValidationError, content: dict[str, Any]) -> str:
 
 
 def _place(path: Sequence[str | int], content: dict[str, Any]) -> list[str]:
-    """Where in the file that is: the stage, by its name or else its number, and the field."""
+    """Where in the file a fault's path leads: the stage, by its number where no name is its own, and the field."""
     stage = []
     if path[:1] == ("stages",) and len(path) > 1:
-        number, path = path[1], path[3:]  # between them stands its kind
-        entry = content["stages"][number]
-        named = isinstance(entry, dict) and isinstance(entry.get("name"), str)
-        stage = [f"stage {entry['name'] if named else int(number) + 1}"]
+        number, path = int(path[1]), path[3:]  # between them stands its kind
+        names = [entry.get("name") if isinstance(entry, dict) else None for entry in content["stages"]]
+        name = names[number]
+        stage = [f"stage {name if name and names.count(name) == 1 else number + 1}"]
     return stage + ([".".join(map(str, path))] if path else [])

@@ -54,7 +54,7 @@ class Workplace:
     """Folders of a run: data sets, runs, packages; and who watches."""
 
     data: Path | None
-    """None: what `edgedet-compress fetch` has put into the cache, and absolute paths."""
+    """None: what `edgedet-compress fetch` has put into the cache, the working directory, and absolute paths."""
     runs: Path
     models: Path
     progress: Progress = silent
@@ -129,13 +129,13 @@ def folders_read(recipe: Recipe, folders: dict[str, StageFolder], place: Workpla
 
 
 def open_data(recipe: Recipe, place: Workplace) -> OpenData:
-    """The data set of a recipe, opened once for all that ask.
+    """The data set of a recipe, opened once for all that ask: in the data folder, else the cache, else where we are.
 
     Raises:
         SourceMissing: its folder is not there.
     """
     named = Path(recipe.data.folder).expanduser()
-    places = dict.fromkeys(root / named for root in (place.data, cache_folder(), Path.cwd()) if root)
+    places = dict.fromkeys(root / named for root in (place.data, cache_folder(), Path()) if root is not None)
     folder = next((each for each in places if each.is_dir()), None)
     if folder is None:
         wanted = f"recipe {recipe.name}: no folder {' nor '.join(map(str, places))}"

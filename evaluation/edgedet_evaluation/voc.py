@@ -3,7 +3,6 @@
 import hashlib
 import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ _MARK = re.compile(r"\s+(-1|0|1)$")
 
 
 def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | None = None) -> CocoDataset:
-    """The photos of the list ImageSets/Main/`split`.txt, as COCO would hold them.
+    """The photos of the list ImageSets/Main/`split`.txt, with or without their suffix, as COCO would hold them.
 
     Categories are numbered from 1 in the order of `labels`; without them, all names that occur, sorted. Boxes are cut
     at the photo's edges, as a network's answers are; those without area are left out, difficult ones do not count.
@@ -36,20 +35,9 @@ def read_voc(folder: Path, split: str, labels: Sequence[str] = (), name: str | N
             of its photo, a photo of another size than its annotation tells, or one that is listed twice.
     """
     listed = folder / "ImageSets" / "Main" / f"{split}.txt"
-    if not listed.is_file():
-        raise DataMissing(f"no list of photos at {listed}")
-    try:
-        lines = listed.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
-    stems = [_stem(folder, line.strip()) for line in lines if line.strip()]
-    if not stems:
-        raise DataUnreadable(f"{listed} names no photo")
-    twice = next((stem for stem, count in Counter(stems).items() if count > 1), None)
-    if twice is not None:  # it could be learned and held out at once
-        raise DataUnreadable(f"{listed} names {twice} twice: take one of the lines out")
-    photos = [CocoPhoto(number, _photo(folder, stem, listed)) for number, stem in enumerate(stems, start=1)]
-    files = [folder / "Annotations" / f"{stem}.xml" for stem in stems]
+    listing = _read_list(folder, listed)
+    photos = [CocoPhoto(number, file) for number, file in enumerate(listing.values(), start=1)]
+    files = [folder / "Annotations" / f"{stem}.xml" for stem in listing]
     found = [_read(file, listed) for file in files]
     names = tuple(labels) or tuple(sorted({label for objects, _ in found for label, _, _ in objects}))
     number = {label: place for place, label in enumerate(names, start=1)}
@@ -97,28 +85,44 @@ def _cut(file: Path, label: str, box: _Corners, sides: tuple[int, int] | None) -
     return x1, y1, x2, y2
 
 
-def _stem(folder: Path, line: str) -> str:
-    """The photo of a line: its name may have spaces, so that a mark is one only where nothing is called so.
+def _read_list(folder: Path, listed: Path) -> dict[str, Path]:
+    """The photos of a list by the stems of their annotations, in the list's order."""
+    if not listed.is_file():
+        raise DataMissing(f"no list of photos at {listed}")
+    try:
+        lines = listed.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataUnreadable(f"{listed} is no list of photos in UTF-8: {error}") from error
+    photos: dict[str, Path] = {}
+    for stem, file in (_entry(folder, line.strip()) for line in lines if line.strip()):
+        if stem in photos:  # it could be learned and held out at once
+            raise DataUnreadable(f"{listed} names {stem} twice: take one of the lines out")
+        if file is None:
+            raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
+        photos[stem] = file
+    if not photos:
+        raise DataUnreadable(f"{listed} names no photo")
+    return photos
 
-    Some tools list files with their suffix.
+
+def _entry(folder: Path, line: str) -> tuple[str, Path | None]:
+    """What a line names, and the photo, if it is there.
+
+    Its name may have spaces, so that a mark is one only where nothing is called so; it may be that of the very file.
     """
-    annotation = folder / "Annotations" / f"{line}.xml"
-    if _file(folder, line) or annotation.is_file():
-        return line
-    stem = _MARK.sub("", line)
-    return stem.removesuffix(Path(stem).suffix) if (folder / "JPEGImages" / stem).is_file() else stem
+    file = _file(folder, line)
+    if file or (folder / "Annotations" / f"{line}.xml").is_file():
+        return line, file
+    name = _MARK.sub("", line)
+    named = folder / "JPEGImages" / name
+    if named.suffix in _SUFFIXES and named.is_file():
+        return named.stem, named
+    return name, _file(folder, name)
 
 
 def _file(folder: Path, stem: str) -> Path | None:
     files = (folder / "JPEGImages" / f"{stem}{suffix}" for suffix in _SUFFIXES)
     return next((file for file in files if file.is_file()), None)
-
-
-def _photo(folder: Path, stem: str, listed: Path) -> Path:
-    file = _file(folder, stem)
-    if file is None:
-        raise DataMissing(f"{listed.name} lists {stem}, which is not in {folder / 'JPEGImages'}")
-    return file
 
 
 def _read(file: Path, listed: Path) -> tuple[list[_Object], tuple[float, float]]:

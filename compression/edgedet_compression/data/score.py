@@ -48,7 +48,7 @@ class Score(Protocol):
 
 @dataclass(frozen=True)
 class ShareRight:
-    """Of a classifier's answers, one a photo."""
+    """The share of a classifier's answers that are right, one a photo."""
 
     right: NDArray[np.bool_]
     """[photos]"""
@@ -62,7 +62,7 @@ class ShareRight:
 
     @property
     def estimate(self) -> Estimate:
-        """With Wilson's interval, which is one where all photos are right, too."""
+        """With Wilson's interval, which has a width where all photos are right, too."""
         return proportion(int(self.right.sum()), len(self.right))
 
     def minus(self, other: "ShareRight") -> Estimate:
@@ -72,7 +72,7 @@ class ShareRight:
 
 @dataclass(frozen=True)
 class MeanPrecision:
-    """A detector's, with its bootstrap replicates [r]."""
+    """mAP50 or mAP50-95 of a detector, with its bootstrap replicates [r]."""
 
     figure: str
     value: float

@@ -87,8 +87,8 @@ class ReportContent:
     """What accuracy was measured on."""
     command: str
     """What makes it again."""
-    speed: str
-    """When and on what speed was measured."""
+    timed_on: str
+    """What speed was measured on, and when."""
     variants: tuple[Variant, ...]
     charts: tuple[Chart, ...] = ()
     photos: tuple[PhotoPair, ...] = ()

@@ -82,16 +82,16 @@ def report_run(
         data=f"{Path(recipe.data.folder).name}/{recipe.data.test}, {_count(compared)} photos. Speed and MACs at "
         f"{first[1]} × {first[2]} pixels{', or those that a row names' if further else ''}",
         command=command,
-        speed=f"ONNX Runtime {measured['onnxruntime']}, {measured['processor']}, {measured['date']}",
+        timed_on=f"ONNX Runtime {measured['onnxruntime']}, {measured['processor']}, {measured['date']}",
         variants=tuple(variants(compared, folders, speeds)),
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders), *_sensitivity_charts(recipe, folders)),
         photos=_photos(data, compared),
         labels=data.labels,
         layers=_layers(recipe, folders),
         tables=(
-            *((by_class,) if by_class else ()),
             *branches,
             *(speed_table(speeds, shape) for shape in further),
+            *((by_class,) if by_class else ()),
         ),
     )
     write_report(content, file)

@@ -27,6 +27,8 @@ Folders = Mapping[Reference, StageFolder]
 Shape = tuple[int, int, int]
 """Channels, rows and columns of an input."""
 Speeds = dict[Shape, dict[Reference, Latency]]
+_OF_CLASSES = {"top1": ("Top-1 of each class, %", "photos"), "mAP50": ("AP50 of each class, %", "boxes")}
+"""By the figure: what it is of one class, and what is counted there."""
 
 
 @dataclass(frozen=True)
@@ -103,23 +105,19 @@ def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:
 
 
 def class_table(compared: Compared) -> FigureTable | None:
-    """The figure of every class, one column a network or package; None of an evaluation that has none."""
-    measured = compared.figures["networks"] | compared.figures["packages"]
-    found = {
-        (name, figure): entry["classes"]
-        for name, entries in measured.items()
-        for figure, entry in entries.items()
-        if isinstance(entry, dict) and "classes" in entry
-    }
-    if len(found) < len(measured):
-        return None
-    (_, figure), first = next(iter(found.items()))
-    counted = "boxes" if figure == "mAP50" else "photos"
-    rows = (
-        (label, f"{one['n']:,}", *(f"{100 * classes[label]['value']:.2f}" for classes in found.values()))
-        for label, one in first.items()
-    )
-    return FigureTable(f"{figure} of each class, %", ("class", counted, *(name for name, _ in found)), tuple(rows))
+    """The figure of every class, one column a network or package; None of an evaluation made before it told them."""
+    measured = {name: compared.figures["networks"][name] for name in compared.networks}
+    measured |= {name: compared.figures["packages"][name] for name in compared.packages}
+    for figure, (title, counted) in _OF_CLASSES.items():
+        found = {name: entry.get(figure, {}).get("classes") for name, entry in measured.items()}
+        if all(found.values()):
+            first = next(iter(found.values()))
+            rows = (
+                (label, f"{one['n']:,}", *(f"{100 * classes[label]['value']:.2f}" for classes in found.values()))
+                for label, one in first.items()
+            )
+            return FigureTable(title, ("class", counted, *found), tuple(rows))
+    return None
 
 
 def _variant(

@@ -1,13 +1,15 @@
 """Plots of a sweep: the figure against every axis of the grid that has several values, as SVG."""
 
 import io
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import numpy as np
+from edgedet_evaluation.intervals import Estimate
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from edgedet_nvm.monte_carlo.grid import Condition
 from edgedet_nvm.monte_carlo.summary import ConditionSummary
@@ -58,7 +60,7 @@ def _plot(axis: Axis, summaries: Sequence[ConditionSummary], outcome: Outcome) -
         axes.errorbar(
             [getattr(entry.condition, axis.field) for entry in ordered],
             [mean.value for mean in means],
-            yerr=[mean.high - mean.value if math.isfinite(mean.high) else 0.0 for mean in means],
+            yerr=error_bars(means),
             color=matplotlib.colormaps["viridis"](place / max(1, len(curves))),
             marker="o",
             markersize=3,
@@ -74,6 +76,12 @@ def _plot(axis: Axis, summaries: Sequence[ConditionSummary], outcome: Outcome) -
     with matplotlib.rc_context({"svg.hashsalt": "edgedet", "svg.fonttype": "path"}):
         figure.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
+
+
+def error_bars(means: Sequence[Estimate]) -> NDArray[np.float64]:
+    """How far the intervals reach below and above [2, n]; 0 where one chip leaves them unbounded."""
+    found = np.array([[mean.value - mean.low for mean in means], [mean.high - mean.value for mean in means]])
+    return np.where(np.isfinite(found), found, 0.0)
 
 
 def _values(summaries: Sequence[ConditionSummary], field: str) -> set[Any]:

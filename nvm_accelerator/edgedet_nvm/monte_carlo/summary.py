@@ -28,7 +28,7 @@ class ConditionSummary:
 
     @property
     def mean(self) -> Estimate:
-        """Over chips, with the 95 % interval of what more chips would give on these photos, a share, too."""
+        """Over chips, with the 95 % interval of what more chips would give on these photos; cut at 0 and 1."""
         found = mean_interval(self.values)
         if len(self.values) == 1:
             return found

@@ -156,6 +156,9 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     tested = figures["stages"]["test"]["packages"]["package"]
     metrics = {metric.name: metric.value for metric in package.manifest.metrics}
     assert tested["mAP50"]["value"] == pytest.approx(metrics["mAP50, int8"], abs=1e-4)
+    (squares,) = tested["mAP50"]["classes"].values()
+    assert (squares["n"] > 0, squares["value"]) == (True, pytest.approx(tested["mAP50"]["value"], abs=1e-4))
+    assert "AP50 of each class, %" in text
 
 
 def _yolo(network: torch.nn.Module) -> DarknetModule:

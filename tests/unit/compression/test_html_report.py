@@ -46,7 +46,7 @@ def content(photos: list[Path]) -> ReportContent:
         steps=("train", "prune"),
         data="bccd/test, 72 photos",
         command="edgedet-compress run cells",
-        speed="ONNX Runtime 1.0, a processor, 2026-01-31",
+        timed_on="ONNX Runtime 1.0, a processor, 2026-01-31",
         variants=(
             Variant("fp32", (accuracy,), 61_523_734, 0.0, 32_700_000_000, 246_800_000),
             Variant("int8", (pruned,), 7_680_000, 0.96, 8_900_000_000, 7_950_000, latency),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from edgedet_compression.data.classification_data import ClassificationData
+from edgedet_compression.data.score import ClassFigure
 from edgedet_compression.recipe import DataSettings
 from edgedet_evaluation.intervals import Estimate, proportion
 from torch import nn
@@ -31,6 +32,7 @@ def test_top1_has_wilsons_interval_and_is_not_sure_of_12_photos(tmp_path: Path, 
     data = ClassificationData(DataSettings(format="folders", folder=str(tmp_path)), tmp_path)
     (score,), (other,) = (data.score(Seeing(each)) for each in (sign, 1))
     assert score.estimate == proportion(right, 12)
+    assert score.classes == {"square": ClassFigure(right / 12, 6), "stripes": ClassFigure(right / 12, 6)}
     assert score.estimate.high - score.estimate.low > 0.2
     difference = right / 12 - 1
     assert score.minus(other) == Estimate(difference, difference, difference)

@@ -8,7 +8,7 @@ from edgedet_compression.pruning.layers import remove_branch
 from edgedet_compression.reports.html_report import Variant
 from edgedet_compression.reports.latency import Latency
 from edgedet_compression.runs import NETWORK, StageFolder
-from edgedet_compression.stages.variants import Compared, Shape, variants
+from edgedet_compression.stages.variants import Compared, Shape, class_table, variants
 from edgedet_evaluation.intervals import Estimate
 from edgedet_runtime.package import Package, load_package
 from torch import nn
@@ -76,6 +76,19 @@ def test_a_package_that_was_made_anew_since_it_was_measured_is_left_out(tmp_path
     for digest, there in ((package.digest, ["package"]), ("0" * 64, [])):
         figures = {"networks": {}, "packages": {"package": {"digest": digest}}}
         assert list(Compared.read(figures, folders).packages) == there
+
+
+def test_the_figure_of_each_class_is_told_of_what_is_shown(package: Package):
+    figure = {
+        "mAP50": {"value": 0.5, "classes": {"cell": {"n": 12, "value": 0.25}, "disk": {"n": 1000, "value": 0.75}}}
+    }
+    measured = {"networks": {"whole": figure}, "packages": {"package": figure, "gone": figure}}
+    table = class_table(Compared({"whole": WHOLE}, {"package": package}, measured))
+    assert table is not None
+    assert (table.title, table.columns) == ("AP50 of each class, %", ("class", "boxes", "whole", "package"))
+    assert table.rows == (("cell", "12", "25.00", "25.00"), ("disk", "1,000", "75.00", "75.00"))
+    before = {"networks": {"whole": {"parameters": 1, "mAP50": {"value": 0.5}}}, "packages": {}}
+    assert class_table(Compared({"whole": WHOLE}, {}, before)) is None
 
 
 def test_a_stage_of_the_same_name_lends_nothing_to_a_package_of_another_recipe(tmp_path: Path, package: Package):

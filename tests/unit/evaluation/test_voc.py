@@ -57,8 +57,16 @@ def test_lists_with_a_second_column_and_empty_lines_are_read(tmp_path):
 
 
 def test_lists_may_name_files(tmp_path):
-    folder = voc_folder(tmp_path, {"a": CELL, "b.1": CELL}, "b.1.jpg\na.jpg 1")
-    assert [photo.file.name for photo in read_voc(folder, "train").photos] == ["b.1.jpg", "a.jpg"]
+    folder = voc_folder(tmp_path, {"a": CELL, "b.1": CELL, "c": CELL}, "b.1.jpg\na.jpg 1\nc.png")
+    (folder / "JPEGImages" / "c.png").write_bytes(JPEG)
+    assert [photo.file.name for photo in read_voc(folder, "train").photos] == ["b.1.jpg", "a.jpg", "c.png"]
+
+
+def test_a_listed_file_that_is_no_photo_is_named_as_it_is_listed(tmp_path):
+    folder = voc_folder(tmp_path, {"a": CELL}, "b.bmp")
+    (folder / "JPEGImages" / "b.bmp").write_bytes(b"BM")
+    with pytest.raises(DataMissing, match=r"train.txt lists b\.bmp, which is not in"):
+        read_voc(folder, "train")
 
 
 @pytest.mark.parametrize("stem", ["WhatsApp Image 1", "a b", "crop -1"])

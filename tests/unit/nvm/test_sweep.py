@@ -19,7 +19,7 @@ from edgedet_nvm.device.preset import AdcCircuit, load_preset
 from edgedet_nvm.errors import OutOfRange, ResultsRefused
 from edgedet_nvm.evaluation_set import folder_photos, own_set
 from edgedet_nvm.monte_carlo.grid import Grid, make_grid
-from edgedet_nvm.monte_carlo.plots import plots
+from edgedet_nvm.monte_carlo.plots import error_bars, plots
 from edgedet_nvm.monte_carlo.results_file import ResultsFile
 from edgedet_nvm.monte_carlo.summary import as_csv, summarize
 from edgedet_nvm.monte_carlo.sweep import Outcome, Sweep, run_sweep
@@ -247,6 +247,7 @@ def test_the_interval_of_a_share_is_one_of_shares(
 ):
     found = replace(summarize(whole)[0], values=values).mean
     assert (found.low, found.high) == pytest.approx(reaches, abs=1e-4)
+    assert error_bars([found]).ravel() == pytest.approx([found.value - reaches[0], reaches[1] - found.value], abs=1e-4)
 
 
 def test_there_is_a_plot_for_every_axis_of_several_values(whole: Outcome):
