@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe_faults import made_by, stage_faults
@@ -111,8 +112,8 @@ class Recipe(Strict):
     @classmethod
     def _stages_are_several(cls, given: object) -> object:
         if isinstance(given, dict):
-            raise ValueError(  # noqa: TRY004  (pydantic tells a ValueError alone)
-                "there may be several: write [[stages]] before each, in two pairs of brackets"
+            raise PydanticCustomError(
+                "one_stage", "there may be several: write [[stages]] before each, in two brackets"
             )
         return given
 

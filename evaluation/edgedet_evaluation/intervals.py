@@ -19,6 +19,10 @@ class Estimate:
     low: float
     high: float
 
+    def of_share(self) -> "Estimate":
+        """The interval cut at 0 and 1, which no share is beyond."""
+        return Estimate(self.value, max(self.low, 0.0), min(self.high, 1.0))
+
 
 def bootstrap_weights(photos: int, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.int64]:
     """How often each photo was drawn in each resample, [resamples, photos] (Efron 1979; rows sum to `photos`).
@@ -43,8 +47,7 @@ def bootstrap_interval(value: float, replicates: NDArray[np.float64]) -> Estimat
 
 def bootstrap_share(value: float, replicates: NDArray[np.float64]) -> Estimate:
     """The same of a figure that lies in 0…1, where the reflection may reach beyond."""
-    found = bootstrap_interval(value, replicates)
-    return Estimate(value, max(found.low, 0.0), min(found.high, 1.0))
+    return bootstrap_interval(value, replicates).of_share()
 
 
 def proportion(successes: int, trials: int) -> Estimate:

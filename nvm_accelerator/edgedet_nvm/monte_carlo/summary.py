@@ -30,9 +30,7 @@ class ConditionSummary:
     def mean(self) -> Estimate:
         """Over chips, with the 95 % interval of what more chips would give on these photos; cut at 0 and 1."""
         found = mean_interval(self.values)
-        if len(self.values) == 1:
-            return found
-        return Estimate(found.value, max(found.low, 0.0), min(found.high, 1.0))
+        return found if len(self.values) == 1 else found.of_share()  # of one chip it is unbounded
 
 
 def summarize(outcome: Outcome) -> tuple[ConditionSummary, ...]:
