@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from edgedet_evaluation.labeled_folders import PHOTO_SUFFIXES
+from edgedet_evaluation.labeled_folders import is_photo
 from edgedet_runtime.errors import PhotoRefused
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec
@@ -26,7 +26,7 @@ def photo_files(folder: Path) -> list[Path]:
     wanted = "some 50 to 500 photos (.jpg or .png) like those the network will see belong directly into it"
     if not folder.is_dir():
         raise SourceMissing(f"{folder} is no folder of calibration photos: {wanted}")
-    found = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    found = sorted(filter(is_photo, folder.glob("*")))
     if not found:
         raise SourceMissing(f"no .jpg or .png photo in {folder}: {wanted}")
     return [found[place * len(found) // _MOST] for place in range(_MOST)] if len(found) > _MOST else found

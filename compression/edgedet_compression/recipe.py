@@ -82,6 +82,11 @@ class DataSettings(Strict):
             raise ValueError("normalization = 'imagenet' is of color photos, mnist is gray: take it out")
         return self
 
+    @property
+    def without_test(self) -> Self:
+        """What stages that do not look at the test split depend on."""
+        return self.model_copy(update={"test": type(self).model_fields["test"].default})
+
 
 class Recipe(Strict):
     """A whole run, stage by stage."""

@@ -79,12 +79,19 @@ def _augmentation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
         yield from (f"{fault['loc'][0]}: {fault['msg']}" for fault in error.errors())
 
 
+def _family_faults(family: str, *, detects: bool) -> Iterator[str]:
+    if detects and family in ("cifar-resnet", "lenet"):
+        yield f"{family} is of classifiers, and these photos have boxes"
+    elif not detects and family in ("yolov3", "yolov3-tiny"):
+        yield f"{family} is of detectors, and these photos have no boxes"
+
+
 def _task_faults(stage: Stage, *, detects: bool) -> Iterator[str]:
     """What only detectors have, or only classifiers."""
     if detects and isinstance(stage, QuantizeStage):
         yield "quantize is of classifiers, and these photos have boxes"
-    elif detects and isinstance(stage, GivenStage) and stage.family != "sparse":
-        yield f"{stage.family} is of classifiers, and these photos have boxes"
+    elif isinstance(stage, GivenStage):
+        yield from _family_faults(stage.family, detects=detects)
     elif not detects and isinstance(stage, RemoveBranchStage | BranchReportStage):
         yield f"{stage.kind} is of detectors, and these photos have no boxes"
     elif not detects and isinstance(stage, ExportStage) and stage.size is not None:

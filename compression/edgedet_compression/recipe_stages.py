@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from edgedet_compression.building import NAME_PATTERN
 from edgedet_compression.training.schedule import NotNegative, Schedule, Seed, Share
@@ -10,7 +10,7 @@ from edgedet_compression.training.schedule import NotNegative, Schedule, Seed, S
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
-Augmentation = dict[str, bool | int | float | str]
+Augmentation = dict[str, JsonValue]
 """Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
 Reference = Annotated[str, Field(min_length=1)]
 """A stage of this recipe, or RECIPE/STAGE of another one."""
@@ -99,14 +99,15 @@ class AverageStage(_Stage):
 
 
 class GivenStage(_Stage):
-    """A network that is there already: a classifier that others trained, or what `prune-weights` of a run wrote."""
+    """A network that is there already: one that others trained, or what `prune-weights` of a run wrote."""
 
     kind: Literal["given"]
-    family: Literal["cifar-resnet", "lenet", "sparse"]
-    """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), a state dict of our LeNet's names, or a
-    `network.sparse` of any network."""
+    family: Literal["cifar-resnet", "lenet", "yolov3", "yolov3-tiny", "sparse"]
+    """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), a state dict of our LeNet's names,
+    Darknet's .weights (heads of another number of classes than the recipe's begin fresh), or a `network.sparse` of any
+    network."""
     weights: Annotated[str, Field(pattern=r"^([^/]+/[^/]+|/.+)$")]
-    """FOLDER/FILE below EDGEDET_DATA/weights, or an absolute path."""
+    """FOLDER/FILE below EDGEDET_DATA/weights or in the cache that `fetch` fills, or an absolute path."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     """Of the file: another content is refused."""
     epochs: Annotated[int, Field(ge=0)] = 0

@@ -113,10 +113,12 @@ def _folders(recipe: Recipe, place: Workplace, above: tuple[str, ...]) -> dict[s
     folders: dict[str, StageFolder] = {}
     for stage in recipe.stages:
         read = {reference: _found(reference, recipe, folders, place, asked) for reference in references(stage)}
-        photos = data.test_fingerprint if isinstance(stage, EvaluateStage | ExportStage) else data.fingerprint
+        tests = isinstance(stage, EvaluateStage | ExportStage)
+        settings = recipe.data if tests else recipe.data.without_test
+        photos = data.test_fingerprint if tests else data.fingerprint
         # A package in another folder is another one.
         where = str(place.models.absolute()) if isinstance(stage, ExportStage) else ""
-        inputs = digest(recipe.data, stage, photos, where, *(folder.inputs for folder in read.values()))
+        inputs = digest(settings, stage, photos, where, *(folder.inputs for folder in read.values()))
         packages = {name: read[name] for name in stage.packages} if isinstance(stage, EvaluateStage) else {}
         folders[stage.name] = StageFolder(place.runs / recipe.name / f"{stage.name}-{inputs[:8]}", inputs, packages)
     return folders

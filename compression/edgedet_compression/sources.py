@@ -103,13 +103,16 @@ def find_fetched(data: Path, source: Source, file: FetchedFile) -> Path:
     return checked(_first_of(places, advice), file.sha256)
 
 
-def find_weights(data: Path, folder: str, file: str) -> Path:
-    """`file` in the data folder's weights.
+def find_weights(data: Path | None, folder: str, file: str) -> Path:
+    """`file` in the weights of the data folder, if one was named, or in what `fetch` has put into the cache.
 
     Raises:
-        SourceMissing: it is not there.
+        SourceMissing: in neither; the message says how to get it.
     """
-    return _first_of((data / "weights" / folder / file,), "; compression/README.md tells where it comes from")
+    known = any(source.name == folder for source in SOURCES)
+    advice = f"`edgedet-compress fetch {folder}` downloads it" if known else "compression/README.md tells of weights"
+    places = ((data / "weights",) if data else ()) + (cache_folder(),)
+    return _first_of([place / folder / file for place in places], f"; {advice}")
 
 
 def find_data_set(data: Path, name: str) -> Path:

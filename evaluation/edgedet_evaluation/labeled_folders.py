@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgedet_evaluation.errors import DataMismatch, DataMissing
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+_SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,10 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
 
 
 def labeled_photos(folder: Path) -> list[Path]:
-    """All photos `folder/LABEL/*.jpg|jpeg|png`, sorted."""
-    found = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    return [path for path in found if not path.parent.name.startswith(".")]
+    """All photos `folder/LABEL/*.jpg|jpeg|png`, sorted; hidden files are none."""
+    return [path for path in sorted(folder.glob("*/*")) if not path.parent.name.startswith(".") and is_photo(path)]
+
+
+def is_photo(path: Path) -> bool:
+    """By its name; hidden files are what systems keep beside photos (macOS: ._NAME.jpg)."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")

@@ -59,7 +59,10 @@ def to_input(photo: Photo, spec: InputSpec) -> tuple[NDArray[np.uint8], Geometry
     if size == (photo.width, photo.height):
         view[:] = photo.pixels
     else:
-        cv2.resize(photo.pixels, size, dst=view, interpolation=_FILTERS[spec.filter])
+        # OpenCV's area filter repeats pixels where it enlarges.
+        shrinks = size[0] <= photo.width and size[1] <= photo.height
+        chosen = _FILTERS[spec.filter] if shrinks else cv2.INTER_LINEAR
+        cv2.resize(photo.pixels, size, dst=view, interpolation=chosen)
     return _channels(canvas, spec.channels)[np.newaxis], geometry
 
 

@@ -42,7 +42,9 @@ class InputSpec(_Record):
         description="1: luma; 3: RGB; 4: RGBX, X is 255 everywhere (four channels make the first layer faster)"
     )
     resize: Literal["letterbox", "plain"] = "letterbox"
-    filter: Literal["linear", "area"] = "linear"
+    filter: Literal["linear", "area"] = Field(
+        default="linear", description="area: the mean of all pixels that one is made of; photos are enlarged by linear"
+    )
     fill: int = Field(default=114, ge=0, le=255, description="gray value of the letterbox's bars")
 
     @property

@@ -19,7 +19,7 @@ from edgedet_evaluation.intervals import (
     paired_difference,
     proportion,
 )
-from edgedet_evaluation.labeled_folders import PHOTO_SUFFIXES, LabeledPhotos, read_labeled_folders
+from edgedet_evaluation.labeled_folders import LabeledPhotos, is_photo, read_labeled_folders
 from edgedet_evaluation.mean_average_precision import THRESHOLDS, DetectionScore, score_detections
 from edgedet_evaluation.mnist import LABELS as MNIST_LABELS
 from edgedet_evaluation.mnist import read_mnist
@@ -194,7 +194,7 @@ def folder_photos(folder: Path) -> Iterable[Photo]:
     Raises:
         DataMissing: none.
     """
-    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
+    files = sorted(filter(is_photo, folder.glob("*")))
     if not files:
         raise DataMissing(f"no .jpg or .png photo directly in {folder}")
     count = min(_CALIBRATION_PHOTOS, len(files))

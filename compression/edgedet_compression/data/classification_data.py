@@ -32,7 +32,7 @@ from edgedet_compression.data.labeled_images import (
 )
 from edgedet_compression.data.score import ClassFigure, ShareRight
 from edgedet_compression.data.shared_photos import refuse_shared_photos
-from edgedet_compression.data.splits import hold_out, hold_out_by_label
+from edgedet_compression.data.splits import Indices, hold_out, hold_out_by_label
 from edgedet_compression.distillation.kept_answers import KeptAnswers
 from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.distillation.teacher_logits import TeacherLogits
@@ -87,8 +87,25 @@ class ClassificationData:
             return images, self._read(settings.validation)
         if not settings.hold_out:
             return images, None
-        kept, held = hold_out_by_label(images.labels.numpy(), settings.hold_out, settings.seed)
+        kept, held = self._held_out
         return images.subset(kept, f"{images.name}, learned"), images.subset(held, f"{images.name}, held out")
+
+    @cached_property
+    def _held_out(self) -> tuple[Indices, Indices]:
+        """Places in the training split: of what is learned, and of what is held out.
+
+        Raises:
+            BuildRefused: nothing is left of a class.
+        """
+        labels, held = self._all_training.labels.numpy(), self.settings.hold_out
+        parts = hold_out_by_label(labels, held, self.settings.seed)
+        without = {*range(len(self.labels))} - {*labels[parts[0]].tolist()}
+        if without:
+            raise BuildRefused(
+                f"data.hold_out = {held} takes all photos of {self.labels[min(without)]}: "
+                "give a smaller one, or put more photos there"
+            )
+        return parts
 
     @property
     def _everything(self) -> ImageSet:
@@ -158,7 +175,12 @@ class ClassificationData:
         if settings.format != "folders":
             return
         names = {"train": settings.train, "validation": settings.validation, "test": settings.test if test else ""}
-        refuse_shared_photos({setting: labeled_photos(self.folder / name) for setting, name in names.items() if name})
+        files = {setting: labeled_photos(self.folder / name) for setting, name in names.items() if name}
+        if settings.hold_out and not settings.validation:
+            kept, held = self._held_out
+            whole = files["train"]
+            files |= {"train": [whole[place] for place in kept], "hold_out": [whole[place] for place in held]}
+        refuse_shared_photos(files)
 
     def _check_family(self, family: str) -> None:
         if family not in _FAMILIES:

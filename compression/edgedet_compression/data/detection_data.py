@@ -38,9 +38,8 @@ from edgedet_compression.sources import folder_sha256
 from edgedet_compression.training.detection import DetectionTask, PreparedPhotos, score_network
 from edgedet_compression.training.yolo_loss import YoloLoss
 
-_DESIGNED_FOR = 416
 _COARSEST = 32
-_YOLO = {"yolov3": (YOLOv3, ANCHORS), "yolov3-tiny": (YOLOv3Tiny, TINY_ANCHORS)}
+_YOLO = {"yolov3": (YOLOv3, len(ANCHORS)), "yolov3-tiny": (YOLOv3Tiny, len(TINY_ANCHORS))}
 _CALIBRATION_PHOTOS = 64
 
 
@@ -73,10 +72,13 @@ class DetectionData:
         """The test split."""
         return self._read(self.settings.test)
 
-    @property
+    @cached_property
     def labels(self) -> tuple[str, ...]:
-        """Of the network's classes."""
-        return self.settings.labels or tuple(name for _, name in self._all_training.categories)
+        """Of the network's classes: without settings, the categories that training photos have boxes of."""
+        if self.settings.labels:
+            return self.settings.labels
+        boxed = _with_boxes(self._all_training)
+        return tuple(name for number, name in self._all_training.categories if number in boxed)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -101,11 +103,9 @@ class DetectionData:
             BuildRefused: as `check` does.
         """
         self._check_network(settings)
-        family, anchors = _YOLO[settings.family]
-        scale = self.settings.size / _DESIGNED_FOR
-        scaled = settings.anchors or tuple((round(w * scale, 1), round(h * scale, 1)) for w, h in anchors)
+        family, _ = _YOLO[settings.family]
         torch.manual_seed(seed)
-        return family(num_classes=len(self.labels), size=self.settings.size, anchors=scaled)
+        return family(len(self.labels), self.settings.size, settings.anchors)
 
     def check(self, stage: TrainStage | PruneWeightsStage) -> None:
         """Find out before the work whether the stage can learn these photos; they are not decoded for that.
@@ -120,39 +120,46 @@ class DetectionData:
         if batch > count:
             name = self._all_training.name
             raise BuildRefused(f"batch = {batch}: {name} has {count} photos to learn: give a smaller one")
-        if not stage.all_data:
-            self._check_validation()
+        if self._parts[1] is not None and not stage.all_data:
+            setting = "validation" if self.settings.validation else "hold_out (a larger one, or another seed)"
+            self._check_boxes(self._parts[1], setting)
 
     def check_splits(self, *, test: bool) -> None:
         """Find out before the work whether splits share photos, and whether those of a test that is needed are whole.
 
         Raises:
-            BuildRefused: a photo lies in two of them.
+            BuildRefused: a photo lies in two of them, a label has no box to learn from, or there is none to test on.
             SourceUnreadable: a photo to test on cannot be decoded.
         """
-        settings = self.settings
-        splits = {"train": self._all_training}
-        if settings.validation and self._parts[1] is not None:
-            splits["validation"] = self._parts[1]
+        learned, validation = self._parts
+        splits = {"train": learned}
+        if validation is not None:
+            splits["validation" if self.settings.validation else "hold_out"] = validation
         if test:
             splits["test"] = self.test
         refuse_shared_photos({name: [photo.file for photo in split.photos] for name, split in splits.items()})
+        self._check_labels()
         if test:
+            self._check_boxes(self.test, "test")
             advance = self.progress(f"looking at {self.test.name}", len(self.test.photos))
             for photo in self.test.photos:
                 decoded(photo.file)
                 advance()
 
-    def _check_validation(self) -> None:
-        validation = self._parts[1]
-        if validation is None:
-            return
-        wanted = {*validation.category_ids(self.labels)}
-        if not any(is_object(box) and box["category_id"] in wanted for box in validation.content["annotations"]):
-            setting = "validation" if self.settings.validation else "hold_out (a larger one, or another seed)"
+    def _check_labels(self) -> None:
+        learned = self._parts[0]
+        boxed = _with_boxes(learned)
+        numbers = learned.category_ids(self.labels)
+        without = [label for label, number in zip(self.labels, numbers, strict=True) if number not in boxed]
+        if without:
+            advice = "another seed or a smaller hold_out" if self.settings.hold_out else "put some there"
             raise BuildRefused(
-                f"data.{setting}: none of the {len(validation.photos)} photos to validate on has a box of the labels"
+                f"{learned.name} has no box of {', '.join(without)} to learn from: {advice}, or correct data.labels"
             )
+
+    def _check_boxes(self, split: CocoDataset, setting: str) -> None:
+        if _with_boxes(split).isdisjoint(split.category_ids(self.labels)):
+            raise BuildRefused(f"data.{setting}: none of the {len(split.photos)} photos there has a box of the labels")
 
     def _check_network(self, settings: NetworkSettings) -> None:
         if settings.family not in _YOLO:
@@ -160,8 +167,8 @@ class DetectionData:
         _, anchors = _YOLO[settings.family]
         if self.settings.size % _COARSEST:
             raise BuildRefused(f"data.size = {self.settings.size}: {settings.family} needs a multiple of {_COARSEST}")
-        if settings.anchors and len(settings.anchors) != len(anchors):
-            raise BuildRefused(f"network.anchors: {settings.family} needs {len(anchors)}, smallest first")
+        if settings.anchors and len(settings.anchors) != anchors:
+            raise BuildRefused(f"network.anchors: {settings.family} needs {anchors}, smallest first")
 
     def task(
         self, stage: TrainStage | PruneWeightsStage, teacher: Teacher | None = None, first_epoch: int = 0
@@ -222,7 +229,7 @@ class DetectionData:
     def input_spec(self, size: int | None) -> InputSpec:
         """What a package of such a network reads; a fourth, empty channel makes its first layer faster."""
         side = size or self.settings.size
-        return InputSpec(name="image", height=side, width=side, channels=4)
+        return InputSpec(name="image", height=side, width=side, channels=4, filter="area")
 
     def calibration(self, spec: InputSpec) -> CalibrationSet:
         """Training photos as the package reads them, by seed: a list may go through one label after the other."""
@@ -259,19 +266,11 @@ class DetectionData:
         # The training split's names number the classes of all splits.
         labels = self.settings.labels if split == self.settings.train else self.labels
         if self.settings.format == "voc":
-            return self._with_all_labels(read_voc(self.folder, split, labels, name), split)
+            return read_voc(self.folder, split, labels, name)
         found = read_coco(self.folder / "annotations" / f"instances_{split}.json", self.folder / split, name)
         missing = set(labels) - {label for _, label in found.categories}
         if missing:
             raise BuildRefused(f"{name} has no category {', '.join(sorted(missing))}: correct data.labels")
-        return found
-
-    def _with_all_labels(self, found: CocoDataset, split: str) -> CocoDataset:
-        """Of VOC, whose labels are those of its boxes; a small test split may lack one."""
-        boxed = {item["category_id"] for item in found.content["annotations"]}
-        missing = sorted(label for number, label in found.categories if number not in boxed)
-        if missing and split == self.settings.train:
-            raise BuildRefused(f"{found.name} has no box of {', '.join(missing)}: correct data.labels")
         return found
 
 
@@ -280,6 +279,11 @@ def _distillation(stage: TrainStage | PruneWeightsStage, teacher: Teacher | None
         return None
     assert isinstance(teacher.network, DarknetModule)
     return TeacherHeads(teacher.network, stage.distillation.weight, stage.schedule.dtype)
+
+
+def _with_boxes(dataset: CocoDataset) -> set[int]:
+    """Categories that something is to be found of."""
+    return {box["category_id"] for box in dataset.content["annotations"] if is_object(box)}
 
 
 def _subset(dataset: CocoDataset, places: NDArray[np.int64]) -> CocoDataset:

@@ -9,7 +9,7 @@ from edgedet_compression.errors import BuildRefused
 
 
 def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:
-    """Look for photos of equal bytes in different splits, by the splits' settings: `train`, `validation`, `test`.
+    """Look for photos of equal bytes in different splits, by their settings: train, validation or hold_out, test.
 
     Only files of equal length are read.
 
@@ -33,5 +33,5 @@ def _refuse_equal(candidates: Iterable[tuple[str, Path]]) -> None:
             raise BuildRefused(
                 f"data.{first_setting} and data.{setting} share a photo, {first}"
                 + (f" and {file}" if file != first else "")
-                + ": photos that are learned or chosen by measure nothing; take it out of one of the splits"
+                + ": photos that are learned or chosen by measure nothing; take it out of one of them"
             )

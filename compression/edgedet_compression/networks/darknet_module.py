@@ -154,6 +154,11 @@ def load_darknet_weights(network: DarknetModule, content: bytes) -> None:
     reader.check_all_read()
 
 
+def darknet_numbers(network: DarknetModule) -> int:
+    """How many numbers the network's .weights file holds."""
+    return sum(tensor.numel() for tensor in _in_file_order(network))
+
+
 def darknet_weights(network: DarknetModule) -> bytes:
     """The network's .weights file."""
     writer = WeightWriter()

@@ -25,6 +25,11 @@ class WeightReader:
         self._values = np.frombuffer(content, "<f4", offset=header)
         self._position = 0
 
+    @property
+    def count(self) -> int:
+        """Numbers in the file."""
+        return self._values.size
+
     def take(self, *shape: int) -> npt.NDArray[np.float64]:
         """The next numbers of the file.
 

@@ -5,14 +5,19 @@ Origin: yolov3.cfg and yolov3-tiny.cfg of github.com/pjreddie/darknet (public do
 
 from collections.abc import Sequence
 
+import torch
+
+from edgedet_compression.errors import SourceUnreadable
 from edgedet_compression.networks.darknet_cfg import parse_cfg_text
-from edgedet_compression.networks.darknet_module import DarknetModule
+from edgedet_compression.networks.darknet_module import DarknetModule, darknet_numbers, load_darknet_weights
+from edgedet_compression.networks.darknet_weights import WeightReader
 
 Anchors = Sequence[tuple[float, float]]
 ANCHORS: Anchors = (
     (10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326),
 )  # fmt: skip
 """In pixels of a 416-pixel input, smallest first: three for each head, the last three for the 13 x 13 one."""
+_DESIGNED_FOR = 416
 TINY_ANCHORS: Anchors = ((10, 14), (23, 27), (37, 58), (81, 82), (135, 169), (344, 319))
 
 # Darknet-53: width and number of residual blocks of its five stages.
@@ -21,17 +26,53 @@ _TINY_WIDTHS = (16, 32, 64, 128, 256, 512)
 
 
 class YOLOv3(DarknetModule):
-    """Darknet-53 and three heads; maps of strides 32, 16 and 8, in this order."""
+    """Darknet-53 and three heads; maps of strides 32, 16 and 8, in this order.
 
-    def __init__(self, num_classes: int = 80, size: int = 416, anchors: Anchors = ANCHORS) -> None:
-        super().__init__(parse_cfg_text(yolov3_cfg(num_classes, size, anchors), "yolov3"))
+    Without anchors of one's own, in input pixels, those of COCO are scaled to the size.
+    """
+
+    def __init__(self, num_classes: int = 80, size: int = 416, anchors: Anchors = ()) -> None:
+        cfg = yolov3_cfg(num_classes, size, anchors or _scaled(ANCHORS, size))
+        super().__init__(parse_cfg_text(cfg, "yolov3"))
 
 
 class YOLOv3Tiny(DarknetModule):
-    """Seven convolutions with pooling and two heads; maps of strides 32 and 16."""
+    """Seven convolutions with pooling and two heads; maps of strides 32 and 16.
 
-    def __init__(self, num_classes: int = 80, size: int = 416, anchors: Anchors = TINY_ANCHORS) -> None:
-        super().__init__(parse_cfg_text(yolov3_tiny_cfg(num_classes, size, anchors), "yolov3-tiny"))
+    Without anchors of one's own those of COCO are scaled to the size, and the finer head has the second to the fourth
+    of them, as the published weights were trained; of one's own it has the first three.
+    """
+
+    def __init__(self, num_classes: int = 80, size: int = 416, anchors: Anchors = ()) -> None:
+        fine = "0,1,2" if anchors else "1,2,3"
+        cfg = yolov3_tiny_cfg(num_classes, size, anchors or _scaled(TINY_ANCHORS, size), fine)
+        super().__init__(parse_cfg_text(cfg, "yolov3-tiny"))
+
+
+def begin_with(network: YOLOv3 | YOLOv3Tiny, content: bytes) -> None:
+    """Put the numbers of a .weights file of this family into the network, whose heads stay fresh where the file's are
+    of another number of classes.
+
+    Raises:
+        SourceUnreadable: the file is of another family.
+    """
+    family = type(network)
+    source = family(_classes_in(content, family))
+    load_darknet_weights(source, content)
+    own = network.state_dict()
+    fitting = {name: value for name, value in source.state_dict().items() if value.shape == own[name].shape}
+    network.load_state_dict(own | fitting)
+
+
+def _classes_in(content: bytes, family: type[YOLOv3] | type[YOLOv3Tiny]) -> int:
+    """Of the network of a .weights file, by its length: every class takes as many numbers as the one before."""
+    with torch.device("meta"):
+        one, two = (darknet_numbers(family(classes)) for classes in (1, 2))
+    found = WeightReader(content).count
+    classes, left = divmod(found - one, two - one)
+    if left or classes < 0:
+        raise SourceUnreadable(f"{found} numbers are not those of any number of classes")
+    return classes + 1
 
 
 def yolov3_cfg(num_classes: int, size: int, anchors: Anchors) -> str:
@@ -52,16 +93,21 @@ def yolov3_cfg(num_classes: int, size: int, anchors: Anchors) -> str:
     return "\n".join(parts)
 
 
-def yolov3_tiny_cfg(num_classes: int, size: int, anchors: Anchors) -> str:
-    """The description of YOLOv3-tiny; its 26 x 26 head has anchors 1, 2, 3, as its weights were trained."""
+def yolov3_tiny_cfg(num_classes: int, size: int, anchors: Anchors, fine: str) -> str:
+    """The description of YOLOv3-tiny; `fine` are the places of the finer head's anchors."""
     parts = [_net(size)]
     for width in _TINY_WIDTHS:
         parts += [_conv(width, 3), f"[maxpool]\nsize=2\nstride={2 if width < 512 else 1}\n"]
     filters = 3 * (5 + num_classes)
     parts += [_conv(1024, 3), _conv(256, 1), _conv(512, 3), _output(filters), _yolo("3,4,5", anchors, num_classes)]
     parts += [_route(-4), _conv(128, 1), "[upsample]\nstride=2\n", _route(-1, 8)]
-    parts += [_conv(256, 3), _output(filters), _yolo("1,2,3", anchors, num_classes)]
+    parts += [_conv(256, 3), _output(filters), _yolo(fine, anchors, num_classes)]
     return "\n".join(parts)
+
+
+def _scaled(anchors: Anchors, size: int) -> Anchors:
+    scale = size / _DESIGNED_FOR
+    return tuple((round(width * scale, 1), round(height * scale, 1)) for width, height in anchors)
 
 
 def _net(size: int) -> str:

@@ -15,11 +15,14 @@ from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.pruning.sparse_size import write_sparse
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import Distillation, Reference
 from edgedet_compression.runs import StageFolder
 
 ANSWERS = "answers.sqlite"
+SPARSE = "network.sparse"
 OpenData = DetectionData | ClassificationData
 Figures = dict[str, Any]
 """What a stage puts into its result, as JSON."""
@@ -66,10 +69,20 @@ class Context:
             )
         return package
 
-    def zeros(self, reference: Reference, network: nn.Module) -> Figures:
-        """The sparsity of a network made from that of a named stage, where `prune-weights` had zeroed weights of it.
+    def pruned(self, reference: Reference) -> bool:
+        """Whether `prune-weights` had zeroed weights of a named stage's network."""
+        return "sparsity" in self.read[reference].result()
 
-        Stages that hand weights on put it into their result: there the next one sees that there are zeros to keep.
+    def zeros(self, reference: Reference, network: nn.Module) -> Figures:
+        """Of a network made from that of a named stage that has zeros: their share, and the bytes of its sparse file.
+
+        Stages that hand weights on put it into their result: there the next one sees that there are zeros to keep. A
+        network with quantizers has no sparse file: its package holds fewer bits.
         """
-        pruned = "sparsity" in self.read[reference].result()
-        return {"sparsity": sparsity(prunable_weights(network)).total} if pruned else {}
+        if not self.pruned(reference):
+            return {}
+        found: Figures = {"sparsity": sparsity(prunable_weights(network)).total}
+        if not isinstance(network, LowBitNetwork):
+            size = write_sparse(network, self.folder.path / SPARSE)
+            found |= {"bytes_sparse": size.total, "files": [SPARSE]}
+        return found

@@ -7,16 +7,17 @@ import torch
 from edgedet_runtime.package import file_sha256
 from torch import Tensor, nn
 
-from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
+from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing, SourceUnreadable
 from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
 from edgedet_compression.networks.lenet import load_lenet
 from edgedet_compression.networks.resnet import load_akamaster
+from edgedet_compression.networks.yolov3 import YOLOv3, YOLOv3Tiny, begin_with
 from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.pruning.sparse_size import is_sparse, read_sparse
-from edgedet_compression.recipe_stages import GivenStage
+from edgedet_compression.recipe_stages import GivenStage, NetworkSettings
 from edgedet_compression.runs import NETWORK
-from edgedet_compression.sources import checked, data_folder, find_weights
+from edgedet_compression.sources import checked, find_weights
 from edgedet_compression.stages.context import Context, Figures
 
 _LOADERS: dict[str, Callable[[Path], nn.Module]] = {
@@ -24,6 +25,7 @@ _LOADERS: dict[str, Callable[[Path], nn.Module]] = {
     "lenet": load_lenet,
     "sparse": read_sparse,
 }
+"""Of files that hold a whole network; those of Darknet hold its numbers alone."""
 
 
 def take_given(stage: GivenStage, context: Context) -> Figures:
@@ -33,12 +35,13 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
     told by the file: data have to be those of the run that wrote it.
 
     Raises:
-        SourceMissing: no such file, or no data folder.
+        SourceMissing: no such file.
         ChecksumMismatch: its content is another one.
         BuildRefused: the network does something else than the recipe's photos ask for.
+        SourceUnreadable: it is of another network than `family` says.
     """
     file = weights_file(stage, context.data_folder)
-    network = _LOADERS[stage.family](file)
+    network = _LOADERS[stage.family](file) if stage.family in _LOADERS else _begin_with(stage, file, context)
     try:
         _check(network, context)
     except BuildRefused as error:
@@ -50,11 +53,22 @@ def take_given(stage: GivenStage, context: Context) -> Figures:
     return figures
 
 
+def _begin_with(stage: GivenStage, file: Path, context: Context) -> nn.Module:
+    """A YOLO network for the recipe's labels and size that begins with the numbers of a file of Darknet's."""
+    network = context.data.fresh(NetworkSettings.model_validate({"family": stage.family}), seed=0)
+    assert isinstance(network, YOLOv3 | YOLOv3Tiny)
+    try:
+        begin_with(network, file.read_bytes())
+    except SourceUnreadable as error:
+        raise SourceUnreadable(f"stage {stage.name}: {file} is of no {stage.family}: {error}") from error
+    return network
+
+
 def weights_file(stage: GivenStage, data: Path | None) -> Path:
     """The file, its content checked; `data` is the data folder, if one was named.
 
     Raises:
-        SourceMissing: no such file, or no data folder.
+        SourceMissing: no such file.
         ChecksumMismatch: its content is another one.
         BuildRefused: it is one of `prune-weights`, and `family` says otherwise.
     """
@@ -67,7 +81,7 @@ def weights_file(stage: GivenStage, data: Path | None) -> Path:
 def _checked_file(stage: GivenStage, data: Path | None) -> Path:
     if not stage.weights.startswith("/"):
         folder, _, name = stage.weights.partition("/")
-        return checked(find_weights(data_folder(data), folder, name), stage.sha256)
+        return checked(find_weights(data, folder, name), stage.sha256)
     file = Path(stage.weights)
     if not file.is_file():
         raise SourceMissing(f"weights: no file {file}")

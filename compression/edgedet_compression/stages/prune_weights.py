@@ -14,10 +14,9 @@ from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.recipe_stages import PruneWeightsStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.shown_epochs import epochs_before
-from edgedet_compression.stages.context import Context, Figures
+from edgedet_compression.stages.context import SPARSE, Context, Figures
 from edgedet_compression.training.loop import CHECKPOINT, Methods, read_log, train
 
-SPARSE = "network.sparse"
 _CRITERIA: dict[str, Criterion] = {
     "dynamic-percentage": one_threshold,
     "fixed-threshold": one_threshold,
@@ -74,7 +73,7 @@ def _begun(stage: PruneWeightsStage, context: Context, network: nn.Module) -> fl
     Raises:
         BuildRefused: there are as many as are wished already.
     """
-    if not context.zeros(stage.start, network):
+    if not context.pruned(stage.start):
         return 0.0
     begun = sparsity(prunable_weights(network, stage.spared)).total
     if begun >= stage.sparsity:

@@ -18,8 +18,9 @@ from edgedet_compression.training.loop import Methods, train
 def train_network(stage: TrainStage, context: Context) -> Figures:
     """Train, write the network; figures are the whole log and the size. Weights that were pruned stay zero."""
     network = _start(stage, context)
-    sparse = context.zeros(stage.start, network) if stage.start else {}
-    hold = holding({name: weight != 0 for name, weight in prunable_weights(network).items()}) if sparse else None
+    hold = None
+    if stage.start and context.pruned(stage.start):
+        hold = holding({name: weight != 0 for name, weight in prunable_weights(network).items()})
     task = context.data.task(stage, context.teacher(stage.distillation), epochs_before(stage, context.recipe))
     methods = Methods(penalty=_penalty(stage), hold=hold)
     log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)
@@ -29,7 +30,7 @@ def train_network(stage: TrainStage, context: Context) -> Figures:
         "parameters": parameter_count(network),
         "bytes": state_bytes(network),
         "log": log,
-        **sparse,
+        **(context.zeros(stage.start, network) if stage.start else {}),
     }
 
 

@@ -34,7 +34,7 @@ class DetectionBatch:
 
 @dataclass(frozen=True)
 class PreparedPhotos:
-    """Photos as the runtime would make inputs of them, uint8 [1, H, W, 3], and the boxes to be found."""
+    """Photos as the runtime makes inputs of them for a package, uint8 [1, H, W, 3], and the boxes to be found."""
 
     dataset: CocoDataset
     category_ids: list[int]
@@ -43,8 +43,8 @@ class PreparedPhotos:
 
     @classmethod
     def read(cls, dataset: CocoDataset, labels: Sequence[str], size: int) -> "PreparedPhotos":
-        """Decode and letterbox all photos."""
-        spec = InputSpec(name="image", height=size, width=size, channels=3)
+        """Decode and letterbox all photos; they are shrunk as `load_boxed_photos` does."""
+        spec = InputSpec(name="image", height=size, width=size, channels=3, filter="area")
         made = [to_input(decoded(photo.file), spec) for photo in dataset.photos]
         inputs, geometries = [tensor for tensor, _ in made], [geometry for _, geometry in made]
         return cls(dataset, dataset.category_ids(labels), inputs, geometries)

@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import OneCycleLR
 from edgedet_compression.processor import has_bf16
 
 Share = Annotated[float, Field(ge=0, le=1)]
+_BelowOne = Annotated[float, Field(ge=0, lt=1)]
+"""At 1 nothing would ever be learned."""
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -33,13 +35,13 @@ class Schedule(BaseModel):
     """Learning rate at the start, of the peak's."""
     last_lr: Share = 0.001
     """Learning rate at the end, of the peak's."""
-    momentum: Share = 0.9
+    momentum: _BelowOne = 0.9
     weight_decay: NotNegative = 5e-4
     """Of convolutions and fully connected layers; BatchNorm and biases have none."""
-    label_smoothing: Share = 0.0
+    label_smoothing: _BelowOne = 0.0
     clip_norm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """Gradients are scaled down to this norm."""
-    ema: Share | None = None
+    ema: _BelowOne | None = None
     """Decay a step of the averaged network that is evaluated and kept; none: the network itself."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Of activations and their gradients, weights stay fp32; auto: bf16 where the processor has instructions for it."""

@@ -2,9 +2,10 @@
 
 Boxes decode as in Redmon & Farhadi 2018, section 2.1: center = (σ(t_xy) + cell)·stride, size = anchor·exp(t_wh). A
 ground-truth box is learned at the cell of its center by every anchor, at every head, whose sides differ from its own by
-less than a factor of four (Jocher 2020, YOLOv5); the box by CIoU (Zheng et al. 2020, equation 10), the objectness by
-binary cross entropy against the CIoU reached, the classes by binary cross entropy. Anchors that nobody assigned but
-that overlap a box well are not told that they are wrong (YOLOv3: the ignore threshold).
+less than a factor of four (Jocher 2020, YOLOv5), and where there is none by the nearest; the box by CIoU (Zheng et al.
+2020, equation 10), the objectness by binary cross entropy against the CIoU reached, the classes by binary cross
+entropy. Anchors that nobody assigned but that overlap a box well are not told that they are wrong (YOLOv3: the ignore
+threshold).
 """
 
 import math
@@ -49,8 +50,8 @@ class YoloLoss:
         photos = maps[0].shape[0]
         zero = maps[0].new_zeros((), dtype=torch.float32)
         sums = {"box": zero, "objectness": zero, "classes": zero}
-        for raw, head in zip(maps, heads, strict=True):
-            for name, part in self._head(raw.float(), head, targets).items():
+        for raw, head, learns in zip(maps, heads, _learners(heads, targets), strict=True):
+            for name, part in self._head(raw.float(), head, targets, learns).items():
                 sums[name] = sums[name] + part
         parts = {
             "box": self.box * sums["box"],
@@ -59,10 +60,10 @@ class YoloLoss:
         }
         return {"loss": sum(parts.values(), zero) * photos, **parts}
 
-    def _head(self, raw: Tensor, head: YoloHead, targets: Tensor) -> dict[str, Tensor]:
+    def _head(self, raw: Tensor, head: YoloHead, targets: Tensor, learns: Tensor) -> dict[str, Tensor]:
         photos, _, rows, columns = raw.shape
         grid = raw.view(photos, len(head.anchors), 5 + head.classes, rows, columns).permute(0, 1, 3, 4, 2)
-        place, boxes, labels = _assign(head, targets, rows, columns)
+        place, boxes, labels = _places(head, targets, learns, rows, columns)
         wanted = raw.new_zeros(grid.shape[:4])
         told = _not_ignored(grid.detach(), head, targets)
         parts: dict[str, Tensor] = {}
@@ -107,13 +108,20 @@ def complete_iou(one: Tensor, other: Tensor) -> Tensor:
     return iou - distance / diagonal - alpha * v
 
 
-def _assign(
-    head: YoloHead, targets: Tensor, rows: int, columns: int
+def _learners(heads: Sequence[YoloHead], targets: Tensor) -> Sequence[Tensor]:
+    """Of each head, bool [anchors, m]: which anchors learn which boxes."""
+    anchors = targets.new_tensor([anchor for head in heads for anchor in head.anchors])
+    ratio = targets[None, :, 4:6] / anchors[:, None]
+    worst = torch.maximum(ratio, 1 / ratio).amax(-1)
+    learns = (worst < _MOST_RATIO) | (worst == worst.amin(0))
+    return torch.split(learns, [len(head.anchors) for head in heads])
+
+
+def _places(
+    head: YoloHead, targets: Tensor, learns: Tensor, rows: int, columns: int
 ) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], Tensor, Tensor]:
     """Where boxes are learned (photo, anchor, row, column), the boxes there in pixels, and their labels."""
-    anchors = targets.new_tensor(head.anchors)
-    ratio = targets[None, :, 4:6] / anchors[:, None]
-    anchor, box = (torch.maximum(ratio, 1 / ratio).amax(-1) < _MOST_RATIO).nonzero(as_tuple=True)
+    anchor, box = learns.nonzero(as_tuple=True)
     chosen = targets[box]
     column = (chosen[:, 2] / head.stride).long().clamp(0, columns - 1)
     row = (chosen[:, 3] / head.stride).long().clamp(0, rows - 1)

@@ -113,7 +113,7 @@ def test_a_pooling_of_stride_1_keeps_the_size_and_reads_nothing_beyond_the_borde
     ],
 )
 def test_a_description_that_cannot_be_built_is_refused(old: str, new: str, message: str):
-    cfg = yolov3_tiny_cfg(3, 64, ANCHORS)
+    cfg = yolov3_tiny_cfg(3, 64, ANCHORS, "1,2,3")
     assert old in cfg
     with pytest.raises(SourceUnreadable, match=message):
         DarknetModule(parse_cfg_text(cfg.replace(old, new, 1)))

@@ -136,8 +136,60 @@ def test_a_test_photo_that_cannot_be_decoded_is_told_before_the_work(voc: Path):
 
 
 def test_a_label_that_no_box_has_is_refused(voc: Path):
-    with pytest.raises(BuildRefused, match=r"voc/train has no box of bright: correct data\.labels"):
+    with pytest.raises(BuildRefused, match=r"voc/train has no box of bright to learn from: put some there, or"):
         opened(voc, labels=["dim", "bright"]).check_splits(test=False)
+
+
+def test_labels_are_the_categories_that_have_boxes(folder: Path):
+    file = folder / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    empty = [{"id": 0, "name": "things"}, *content["categories"]]
+    file.write_text(json.dumps(content | {"categories": empty}))
+    assert DetectionData(DataSettings(format="coco", folder=str(folder)), folder).labels == ("dim",)
+
+
+def test_a_label_whose_boxes_are_all_held_out_is_refused(folder: Path):
+    file = folder / "annotations" / "instances_train.json"
+    content = json.loads(file.read_text())
+    data = DetectionData(DataSettings(format="coco", folder=str(folder), hold_out=2), folder)
+    held = next(iter(data.validation_photos.dataset.photos)).id
+    content["categories"].append({"id": 2, "name": "rare"})
+    content["annotations"].append({"image_id": held, "category_id": 2, "bbox": [1, 1, 4, 4]})
+    file.write_text(json.dumps(content))
+    with pytest.raises(BuildRefused, match="no box of rare to learn from: another seed or a smaller hold_out"):
+        DetectionData(data.settings, folder).check_splits(test=False)
+
+
+def test_a_photo_that_lies_twice_in_the_training_split_is_refused_where_one_of_them_is_held_out(folder: Path):
+    data = DetectionData(DataSettings(format="coco", folder=str(folder), hold_out=2), folder)
+    data.check_splits(test=False)
+    held = next(iter(data.validation_photos.dataset.photos)).file
+    learned = next(file for file in sorted((folder / "train").iterdir()) if file != held)
+    shutil.copy(held, learned)
+    with pytest.raises(BuildRefused, match=r"data\.train and data\.hold_out share a photo"):
+        DetectionData(data.settings, folder).check_splits(test=False)
+
+
+def test_a_test_split_without_a_box_of_the_labels_is_refused_before_the_work(voc: Path):
+    file = voc / "Annotations" / "5.xml"
+    file.write_text(file.read_text().replace("</name>", "</name><difficult>1</difficult>"))
+    opened(voc).check_splits(test=False)
+    with pytest.raises(BuildRefused, match=r"data\.test: none of the 1 photos there has a box of the labels"):
+        opened(voc).check_splits(test=True)
+
+
+def test_a_package_shrinks_photos_as_they_are_learned(folder: Path):
+    """A pattern of single pixels is gray to who takes means, and black or white to who picks."""
+    pattern = np.indices((400, 400)).sum(axis=0) % 2 * 255
+    for number in range(PHOTOS):
+        Image.fromarray(pattern.astype(np.uint8)).convert("RGB").save(folder / "train" / f"{number}.png")
+    data = DetectionData(DataSettings(format="coco", folder=str(folder), size=32, hold_out=2), folder)
+    stage = {"name": "all", "kind": "train", "network": {"family": "yolov3-tiny"}}
+    stage["schedule"] = {"epochs": 1, "batch": 4, "lr": 0.01}
+    learned = data.task(TrainStage.model_validate(stage)).photos[0].pixels
+    assert abs(learned.astype(int) - 128).max() <= 1
+    assert np.array_equal(data.validation_photos.inputs[0][0], learned)
+    assert np.array_equal(data.calibration(data.input_spec(None)).photos[0][0, ..., :3], learned)
 
 
 def test_photos_that_were_held_out_count_where_a_stage_learns_all(folder: Path):

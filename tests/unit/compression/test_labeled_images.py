@@ -54,6 +54,11 @@ def test_files_that_are_no_photos_of_a_class_are_counted_but_hidden_ones(folder:
     ]
 
 
+def test_hidden_files_are_no_photos(folder: Path):
+    (folder / "red" / "._1.png").write_bytes(b"what macOS keeps beside a photo")
+    assert len(read_image_folder(folder, 16)) == 3
+
+
 def test_classes_may_be_given_in_another_order(folder: Path):
     assert read_image_folder(folder, 16, ("red", "blue")).labels.tolist() == [1, 0, 0]
     with pytest.raises(DataMismatch, match="blue is none of the labels"):

@@ -77,6 +77,7 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ("lr = 0.1 }", 'lr = 0.1 }\naugmentation = { flip = "alternate" }', "stage first: augmentation: flip"),
         ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = 1.5 }", "stage first: augmentation: translate"),
         ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = -1 }", "stage first: augmentation: translate"),
+        ("lr = 0.1 }", "lr = 0.1 }\naugmentation = { translate = [4] }", "stage first: augmentation: translate: Input"),
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "bears"\nkind = "sensitivity"\nstart = "first"',

@@ -200,6 +200,28 @@ def test_folders_that_share_a_photo_are_refused_before_the_first_stage(tmp_path:
     assert not place.runs.exists()
 
 
+def test_a_photo_that_lies_twice_in_a_folder_is_refused_where_one_of_them_is_held_out(tmp_path: Path) -> None:
+    place = toy_workplace(tmp_path)
+    assert place.data is not None
+    folder = place.data / "photos" / "train" / "square"
+    first = next(folder.iterdir()).read_bytes()
+    for file in folder.iterdir():
+        file.write_bytes(first)
+    with pytest.raises(BuildRefused, match=r"data\.train and data\.hold_out share a photo, .* and .*: photos that"):
+        run_recipe(recipe(), place)
+    assert not place.runs.exists()
+
+
+def test_a_hold_out_that_leaves_nothing_of_a_class_is_refused(tmp_path: Path) -> None:
+    place = toy_workplace(tmp_path)
+    assert place.data is not None
+    for file in sorted((place.data / "photos" / "train" / "square").iterdir())[1:]:
+        file.unlink()
+    text = RECIPE.replace("hold_out = 8", "hold_out = 16")
+    with pytest.raises(BuildRefused, match=r"data\.hold_out = 16 takes all photos of square: give a smaller one, or"):
+        run_recipe(recipe(text), place)
+
+
 def test_a_folder_of_runs_that_cannot_be_made_is_told_with_its_option(place: Workplace, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BuildRefused, match=r"file/.*: no run can be kept there .*; give a folder of yours by --runs"):

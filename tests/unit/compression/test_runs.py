@@ -83,6 +83,14 @@ def test_a_changed_stage_and_what_reads_it_are_done_again_and_the_old_one_is_kep
     assert before["thin-structure"].done
 
 
+def test_another_test_split_leaves_trainings_as_they_are(place: Workplace) -> None:
+    run_recipe(recipe(), place)
+    assert place.data is not None
+    shutil.copytree(place.data / "photos" / "test", place.data / "photos" / "later", dirs_exist_ok=True)
+    changed = recipe(RECIPE.replace('folder = "photos"', 'folder = "photos"\ntest = "later"'))
+    assert {name for name, folder in folders_of(changed, place).items() if not folder.done} == {"package", "test"}
+
+
 def test_a_package_is_not_measured_on_photos_whose_labels_stand_in_another_order(place: Workplace) -> None:
     package = load_package(Path(run_recipe(recipe(), place)["package"].result()["package"]))
     own, turned = (open_data(recipe(RECIPE.replace('"folders"', text)), place) for text in ('"folders"', TURNED))

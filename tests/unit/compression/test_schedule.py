@@ -83,8 +83,12 @@ def test_precision_is_that_of_activations(precision: str, dtype: torch.dtype):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"lr": 0}, {"warmup": 1.1}, {"ema": -0.1}, {"seed": -1}, {"epoch": 3}, {"shape": "step"}]
-)
+    "wrong",
+    [
+        {"epochs": 0}, {"lr": 0}, {"warmup": 1.1}, {"ema": -0.1}, {"seed": -1}, {"epoch": 3}, {"shape": "step"},
+        {"ema": 1}, {"momentum": 1}, {"label_smoothing": 1},
+    ],
+)  # fmt: skip
 def test_wrong_choices_are_refused_by_their_field(wrong: dict):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Schedule(**{"epochs": 1, "batch": 1, "lr": 1.0, **wrong})

@@ -12,10 +12,13 @@ from edgedet_compression.networks.vgg import VGG
 from edgedet_compression.progress import silent
 from edgedet_compression.pruning.criteria import one_threshold
 from edgedet_compression.pruning.masks import apply_masks, prunable_weights, sparsity
+from edgedet_compression.pruning.sparse_size import read_sparse
+from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import (
     AverageStage,
     Distillation,
+    FreshCopyStage,
     PruneChannelsStage,
     PruneWeightsStage,
     QuantizeStage,
@@ -28,6 +31,7 @@ from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.stages.prune_channels import prune_channels
 from edgedet_compression.stages.prune_weights import prune_weights
 from edgedet_compression.stages.quantize import insert_quantizers
+from edgedet_compression.stages.structure import fresh_copy
 from edgedet_compression.stages.train import train_network
 from edgedet_compression.training.loop import CHECKPOINT
 from edgedet_compression.training.schedule import Schedule
@@ -82,6 +86,7 @@ def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(con
     folder = finished(tmp_path / "pruned", {"sparsity": wanted}, network)
     stages = (
         (train_network, TrainStage(name="longer", kind="train", start="before", schedule=SCHEDULE)),
+        (average_networks, AverageStage(name="same", kind="average", networks=("before", "before"), batch=8)),
         (insert_quantizers, QuantizeStage(name="bits", kind="quantize", start="before")),
         (train_network, TrainStage(name="taught", kind="train", start="before", schedule=SCHEDULE)),
     )
@@ -91,7 +96,20 @@ def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(con
         assert figures["sparsity"] == pytest.approx(wanted)
         at_hand.folder.finish(figures)
         folder = at_hand.folder
+        if not isinstance(folder.network(), LowBitNetwork):
+            again = read_sparse(folder.path / "network.sparse").state_dict()
+            assert all(torch.equal(again[name], value) for name, value in folder.network().state_dict().items())
+            assert figures["bytes_sparse"] == (folder.path / "network.sparse").stat().st_size
         assert sparsity(prunable_weights(folder.network())).total == pytest.approx(wanted), stage.name
+
+
+def test_a_network_with_quantizers_is_not_copied_afresh(context: MakeContext, tmp_path: Path):
+    network = VGG([16, "A"], 16, 2).eval()
+    bits = context(before=finished(tmp_path / "float", {}, network))
+    bits.folder.finish(insert_quantizers(QuantizeStage(name="bits", kind="quantize", start="before"), bits))
+    stage = FreshCopyStage(name="copy", kind="fresh-copy", start="before")
+    with pytest.raises(BuildRefused, match="stage copy: before is quantized: copy the float network, and quantize the"):
+        fresh_copy(stage, context(before=bits.folder))
 
 
 def test_zeros_that_a_stage_left_count_in_the_rounds_of_the_next_and_those_by_chance_do_not(

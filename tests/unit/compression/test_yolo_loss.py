@@ -128,6 +128,16 @@ def test_the_loss_falls_on_the_way_to_the_target(row, seed: int):
     assert losses[2] < 0.05 * losses[0] + 0.01
 
 
+def test_a_box_of_a_shape_that_no_anchor_has_is_learned_by_the_nearest():
+    # 60 × 4 pixels differ from every anchor by more than four times; 14 × 12, the finer head's second, is the nearest.
+    maps = [raw.requires_grad_() for raw in random_maps(0)]
+    parts = YoloLoss()(maps, HEADS, as_targets([(0, 2, (30.0, 30.0, 60.0, 4.0))]))
+    parts["box"].backward()
+    coarse, fine = maps
+    assert coarse.grad is None
+    assert fine.grad.abs().sum((2, 3)).nonzero().tolist() == [[0, 8 + channel] for channel in range(4)]
+
+
 def test_a_photo_without_boxes_learns_that_there_is_nothing():
     nothing = as_targets([])
     maps = random_maps(0)

@@ -1,11 +1,12 @@
 """YOLOv3, and what is left of it without one of its branches: sizes, structure, weights taken over."""
 
+import numpy as np
 import pytest
 import torch
-from edgedet_compression.errors import BuildRefused
-from edgedet_compression.networks.darknet_module import DarknetModule
+from edgedet_compression.errors import BuildRefused, SourceUnreadable
+from edgedet_compression.networks.darknet_module import DarknetModule, darknet_weights
 from edgedet_compression.networks.families import build, parameter_count, state_bytes
-from edgedet_compression.networks.yolov3 import YOLOv3, YOLOv3Tiny
+from edgedet_compression.networks.yolov3 import YOLOv3, YOLOv3Tiny, begin_with
 from edgedet_compression.pruning.layers import remove_branch, remove_coarse_branch
 
 from tests.unit.compression.prunable_networks import small_yolo
@@ -53,6 +54,33 @@ def test_20_classes_take_235_mib_and_76_without_the_coarse_branch(teacher, stude
 def test_yolov3_tiny_is_as_large_as_published():
     assert parameter_count(YOLOv3Tiny(80)) == 8_852_366
     assert [head.stride for head in YOLOv3Tiny(80).heads] == [32, 16]
+
+
+def test_anchors_of_ones_own_are_all_used_and_those_of_coco_follow_the_size():
+    own = [(4.0 * n, 5.0 * n) for n in range(1, 7)]
+    coarse, fine = YOLOv3Tiny(2, 64, own).heads
+    assert [*fine.anchors, *coarse.anchors] == own
+    small, large = (YOLOv3Tiny(2, size).heads[0].anchors for size in (208, 416))
+    assert 2 * np.array(small) == pytest.approx(np.array(large), abs=0.2)
+
+
+@pytest.mark.parametrize("family", [YOLOv3, YOLOv3Tiny])
+def test_a_network_begins_with_published_weights_but_in_heads_of_other_classes(family):
+    torch.manual_seed(1)
+    published, network, alike = family(7, 64), family(2, 32), family(7, 32)
+    heads = [f"layers.{head.layer}." for head in network.heads]
+    fresh, given = {name: value.clone() for name, value in network.state_dict().items()}, published.state_dict()
+    for each in (network, alike):
+        begin_with(each, darknet_weights(published))
+    for name, value in network.state_dict().items():
+        wanted = fresh if name.startswith(tuple(heads)) else given
+        assert torch.equal(value, wanted[name]), name
+    assert all(torch.equal(value, given[name]) for name, value in alike.state_dict().items())
+
+
+def test_weights_of_another_family_are_refused():
+    with pytest.raises(SourceUnreadable, match="numbers are not those of any number of classes"):
+        begin_with(YOLOv3Tiny(2, 32), darknet_weights(small_yolo()))
 
 
 def test_without_its_coarse_branch_58_convolutions_of_75_are_left(teacher, student):
