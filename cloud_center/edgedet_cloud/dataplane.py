@@ -22,8 +22,9 @@ from edgedet_cloud.served_model import ServedModel
 log = structlog.get_logger()
 # A call without a deadline, or with a very late one, is not made to wait longer than this.
 _LONGEST_MS = 10_000.0
-# Accepted calls hold their tensors (0.1-1 MB each, photos up to 20 MB); this bounds them where deadlines do not.
+# Accepted calls hold their tensors (0.1-1 MB each, photos up to 20 MB); these bound them where deadlines do not.
 _MOST_OPEN_PER_WORKER = 64
+_MOST_HELD_BYTES = 256 << 20
 
 
 @dataclass(eq=False, slots=True)
@@ -54,7 +55,7 @@ class CloudCenter:
         self._workers: WorkerPool[_Task] = WorkerPool(threads, self._run)
         self._backlog = Backlog(threads, sum(model.profile.total_ms for model in models) / len(models))
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._open = 0
+        self._open = self._held_bytes = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -95,25 +96,28 @@ class CloudCenter:
         )
 
     @contextmanager
-    def accepted(self) -> Iterator[None]:
-        """Around a call from its arrival to its end: draining waits for it.
+    def accepted(self, nbytes: int) -> Iterator[None]:
+        """Around a call of `nbytes` from its arrival to its end: draining waits for it.
 
         Raises:
             Draining: the cloud takes nothing new.
-            QueueFull: as many calls as it may hold are open.
+            QueueFull: as many calls as it may hold are open, or as many bytes.
         """
         if self.draining:
             raise Draining("the cloud is about to stop")
-        if self._open == self.most_open:
+        if self._open == self.most_open or (self._open and self._held_bytes + nbytes > _MOST_HELD_BYTES):
             # Half of them are done by then; some of them may not have been looked at yet, so their count tells it.
             work_ms = self._open * self._backlog.mean_service_ms
-            raise QueueFull(f"{self.most_open} calls are open already", work_ms / self._backlog.workers / 2)
+            held = f"{self._open} calls of {self._held_bytes / 1e6:.0f} MB are open already"
+            raise QueueFull(held, work_ms / self._backlog.workers / 2)
         self._open += 1
+        self._held_bytes += nbytes
         self._idle.clear()
         try:
             yield
         finally:
             self._open -= 1
+            self._held_bytes -= nbytes
             if not self._open:
                 self._idle.set()
 

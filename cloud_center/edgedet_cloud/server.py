@@ -82,7 +82,7 @@ class InferenceService:
     async def ModelInfer(self, request: bytes, context: Any) -> Any:  # noqa: N802
         """Run a tail; the message comes as bytes."""
         try:
-            with self._center.accepted():
+            with self._center.accepted(len(request)):
                 # At once: the edge learns when its upload ended, and measures the link by it.
                 with _ending_if_the_caller_left():
                     await context.send_initial_metadata(((RECEIVED_KEY, "1"),))

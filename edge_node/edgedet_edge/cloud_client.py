@@ -25,6 +25,8 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1000),
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", -1),
+    # Clouds are named by their own addresses: a proxy that the environment names is for other machines.
+    ("grpc.enable_http_proxy", 0),
 )
 _REFUSALS = frozenset({grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT})
 _OTHER_PACKAGE = frozenset({grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND})

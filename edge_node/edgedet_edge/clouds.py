@@ -49,16 +49,15 @@ class Clouds:
         package = self._packages[address, model.reference]
         news = package.same is not False
         package.same = False
+        package.measured_s = time.monotonic()
         return news
 
     def to_probe(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
-        """Models that the cloud has not said to be the same; of the others the one that was measured longest ago."""
-        known = [(model, self._packages[address, model.reference]) for model in models]
-        unverified = [model for model, package in known if not package.same]
-        verified = sorted(
-            ((model, package) for model, package in known if package.same), key=lambda one: one[1].measured_s
-        )
-        return [*unverified, *(model for model, _ in verified[:1])]
+        """Models that the cloud was never asked about; of the others the one that was asked about longest ago."""
+        packages = [(model, self._packages[address, model.reference]) for model in models]
+        unknown = [model for model, package in packages if package.same is None]
+        known = [(package.measured_s, model) for model, package in packages if package.same is not None]
+        return [*unknown, *(model for _, model in sorted(known, key=lambda one: one[0])[:1])]
 
     def describe(self, now_s: float) -> list[dict[str, object]]:
         """For `/v1/metrics/offload` and the registry; null is unknown."""

@@ -126,7 +126,9 @@ class Execution:
         if codec == "zstd":
             raw = job.model.profile.boundaries[job.boundary - 1].nbytes
             job.model.profile.observe_compression(job.boundary, nbytes / raw)
-        return Parcel(job, cloud, job.boundary, message, nbytes, decision.reason.value, decision.latency_ms)
+        # A second cloud's answer, after the first has failed, is there for that and not for its price.
+        reason = job.reason if job.tail_at_home else decision.reason.value
+        return Parcel(job, cloud, job.boundary, message, nbytes, reason, decision.latency_ms)
 
     def _decode(self, job: Job) -> None:
         start_s = time.monotonic()

@@ -15,7 +15,7 @@ from edgedet_runtime.detection import Detections
 from edgedet_runtime.manifest import Manifest
 
 from edgedet_edge.cloud_client import CloudClient
-from edgedet_edge.errors import CloudFailed, CloudFault, CloudLate, CloudRefused, PackageDiffers
+from edgedet_edge.errors import CloudFailed, CloudFault, CloudLate, CloudRefused, DeadlineMissed, PackageDiffers
 from edgedet_edge.execution import Parcel, settle
 from edgedet_edge.job import Job, Outcome, ServedModel
 from edgedet_edge.measurements import Measurements
@@ -85,8 +85,10 @@ class Handovers:
                     self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE))
             if call.done():
                 self._conclude(parcel, call, start_s, hedged=hedged, late=late)
-            elif not late and time.monotonic() >= job.deadline_s:
-                self._scheduler.came_late(parcel, address)
+            elif _missed(job):
+                self._measurements.cloud_failed()
+                if not late:
+                    self._scheduler.came_late(parcel, address)
         finally:
             call.cancel()
             self._scheduler.dropped(parcel, address)  # nothing, where its end was told already
@@ -162,6 +164,12 @@ class Handovers:
             settle(job, fault)
         elif not job.unwanted:
             self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED))
+
+
+def _missed(job: Job) -> bool:
+    """Whether the photo's deadline ended it, and not an answer or a client that left."""
+    answered = job.answered
+    return answered.done() and not answered.cancelled() and isinstance(answered.exception(), DeadlineMissed)
 
 
 def tell_differing(scheduler: Scheduler, address: str, model: ServedModel, refusal: PackageDiffers) -> None:

@@ -112,6 +112,7 @@ class Measurements:
         self._buckets: list[Bucket] = []
         self._uncounted: list[tuple[str, int, str, Timing]] = []
         self._uncounted_bytes = 0
+        self._begun_s = time.monotonic()
         self.prometheus = CollectorRegistry()
         latency = Histogram(
             "edgedet_request_seconds",
@@ -120,7 +121,7 @@ class Measurements:
             buckets=_LATENCY_BUCKETS_S,
             registry=self.prometheus,
         )
-        sent = Counter("edgedet_sent_bytes", "Tensor bytes sent to clouds", registry=self.prometheus)
+        sent = Counter("edgedet_sent_bytes", "Tensor bytes sent to clouds, but for probes", registry=self.prometheus)
         refused = Counter("edgedet_refused", "Requests not answered", ("status",), registry=self.prometheus)
         failures = Counter("edgedet_cloud_failures", "Handovers that failed", registry=self.prometheus)
         tails = Counter("edgedet_local_tails", "Tails run at home after a handover", registry=self.prometheus)
@@ -151,6 +152,10 @@ class Measurements:
         """Count a tail taken home after its handover."""
         self._current().local_tails += 1
         self._tails.inc()
+
+    def seconds(self, covered_s: float) -> float:
+        """Of the last `covered_s` seconds those in which the node was there to count."""
+        return min(covered_s, time.monotonic() - self._begun_s)
 
     def buckets(self) -> Sequence[Bucket]:
         """The buckets of the last minute."""

@@ -22,6 +22,7 @@ class RemotePackage:
     slowness: float | None = None
     """Its service time over our own prediction, moving average; after a silence the new measurement counts alone."""
     measured_s: float = float("-inf")
+    """When a tail ran there, or the cloud said that it has another package."""
 
     def observe(self, predicted_ms: float, service_ms: float, now_s: float) -> None:
         """A tail took `service_ms` there."""

@@ -1,7 +1,9 @@
 """The data plane: a photo's bytes in, an answer out; knows no HTTP."""
 
 import asyncio
+import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
@@ -11,10 +13,12 @@ import structlog
 from edgedet_runtime.answer import Answer, Choices
 from edgedet_runtime.backend import load_backend
 from edgedet_runtime.detection import Detections, DetectThresholds
-from edgedet_runtime.drawing import draw_detections
+from edgedet_runtime.drawing import LARGEST_SIDE, draw_detections
+from edgedet_runtime.errors import PhotoTooLarge
 from edgedet_runtime.manifest import Task
 from edgedet_runtime.photo import decode_photo, read_header
 from edgedet_runtime.simulated_time import InSimulatedTime
+from edgedet_runtime.workers import give_way
 
 from edgedet_edge.accelerator import AcceleratorMeter
 from edgedet_edge.catalog import Catalog
@@ -33,6 +37,7 @@ from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 
 log = structlog.get_logger()
+_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not listened on
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class EdgeNode:
         self._clients: dict[str, CloudClient] = {}
         self._handovers: Handovers | None = None
         self._prober: Prober | None = None
+        # As many photos at once as the workers have: a large one takes half a gigabyte.
+        self._drawing = ThreadPoolExecutor(settings.threads, "drawing", give_way)
 
     @classmethod
     def load(cls, settings: EdgeSettings) -> "EdgeNode":
@@ -111,7 +118,8 @@ class EdgeNode:
 
     def listening_on(self, host: str, port: int) -> None:
         """The node can be reached there."""
-        name = f"[{host}]" if ":" in host else host
+        known = socket.gethostname() if host in _ALL_ADDRESSES else host
+        name = f"[{known}]" if ":" in known else known
         self.reports.address = self._settings.advertise or f"http://{name}:{port}"
         log.info("ready", host=host, port=port, node_id=self._settings.node_id)
 
@@ -136,6 +144,7 @@ class EdgeNode:
             await self._handovers.stop()
         for client in self._clients.values():
             await client.close()
+        self._drawing.shutdown(wait=False, cancel_futures=True)
         log.info("stopped")
 
     def check_open(self) -> None:
@@ -183,6 +192,8 @@ class EdgeNode:
     def _job(self, data: bytes, query: Query, request_id: str) -> Job:
         now_s = time.monotonic()
         header = read_header(data, self._settings.max_megapixels)
+        if query.draw and max(header.width, header.height) > LARGEST_SIDE:
+            raise PhotoTooLarge(f"{header.width} x {header.height} pixels: a JPEG has at most {LARGEST_SIDE:,} a side")
         model = self.catalog.find(query.task, query.model)
         deadline_ms = query.deadline_ms or self._settings.deadline_ms
         return Job(
@@ -248,7 +259,7 @@ class EdgeNode:
             return None
         try:
             async with asyncio.timeout(job.deadline_s - time.monotonic()):
-                return await asyncio.to_thread(_draw, job, answer)
+                return await asyncio.get_running_loop().run_in_executor(self._drawing, _draw, job, answer)
         except TimeoutError:
             raise _missed(job) from None
 

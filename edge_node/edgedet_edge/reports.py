@@ -37,7 +37,7 @@ class Reports:
         covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
-            "covered_s": covered_s,
+            "covered_s": covered_s if cluster else self._measurements.seconds(covered_s),
             "registry": self.registry.status,
             "placements": latency_report(buckets, covered_s),
         }
@@ -48,7 +48,7 @@ class Reports:
         covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
-            "covered_s": covered_s,
+            "covered_s": covered_s if cluster else self._measurements.seconds(covered_s),
             "registry": self.registry.status,
             **offload_report(buckets, covered_s),
             "clouds": self._scheduler.describe_clouds(),

@@ -198,7 +198,7 @@ class OffloadMetrics(_Schema):
     ratio: float
     by_boundary: dict[str, int]
     by_reason: dict[Reason, int]
-    bytes_sent: int
+    bytes_sent: int = Field(description="tensor bytes of photos sent to clouds, without probes")
     cloud_failures: int
     local_tails: int
     clouds: list[CloudLink]

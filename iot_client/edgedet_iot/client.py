@@ -27,6 +27,7 @@ from edgedet_iot.timed_transport import TimedTransport
 DEADLINE_S = 10.0
 RETRIES = 3
 GRACE_S = 0.5
+_JPEG_BEGINS = b"\xff\xd8\xff"
 TRUST_ENV = False
 """Edges stand on the site's own network: proxies for the internet, which the environment may name, are not asked."""
 
@@ -57,7 +58,8 @@ class Client(_Rules):
         edges: URL of an edge, or several in the order of preference. One that fails rests for a while.
         deadline_s: seconds for an answer, retries included; every try tells the edge what is left. The methods take
             another one for a single photo.
-        retries: repetitions of a photo that was refused (429) or failed (5xx); `Retry-After` is respected.
+        retries: repetitions of a photo that was refused (429), cut off (408) or failed (5xx); `Retry-After` is
+            respected.
         grace_s: how long past the deadline the edge's own word (504) is awaited, before the edge counts as dead.
         transport: replaces the network (httpx).
 
@@ -92,7 +94,7 @@ class Client(_Rules):
 
     def annotate(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]) -> bytes:
         """Detect objects and draw them; the bytes of a JPEG."""
-        return self._post(annotate_request(photo, options), deadline_s).response.content
+        return _jpeg(self._post(annotate_request(photo, options), deadline_s))
 
     def classify(self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[ClassifyOptions]) -> Classes:
         """Classify the photo."""
@@ -154,7 +156,7 @@ class AsyncClient(_Rules):
         self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[DetectOptions]
     ) -> bytes:
         """Detect objects and draw them; the bytes of a JPEG."""
-        return (await self._post(annotate_request(photo, options), deadline_s)).response.content
+        return _jpeg(await self._post(annotate_request(photo, options), deadline_s))
 
     async def classify(
         self, photo: Photo, *, deadline_s: float | None = None, **options: Unpack[ClassifyOptions]
@@ -203,6 +205,13 @@ def _arguments(request: PhotoRequest, step: Send) -> dict[str, Any]:
         "headers": request.headers(step.remaining_s),
         "timeout": step.timeout,
     }
+
+
+def _jpeg(answered: Answered) -> bytes:
+    content = answered.response.content
+    if not content.startswith(_JPEG_BEGINS):
+        raise NotAnAnswer(f"{answered.edge} did not answer a JPEG", answered.edge)
+    return content
 
 
 def _json(answered: Answered) -> Any:

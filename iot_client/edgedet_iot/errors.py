@@ -8,7 +8,7 @@ IotFault
     ├── PhotoRejected     4xx: sending the same again would not help
     ├── Overloaded        429, with the time after which to try again
     ├── Draining          503: this edge is about to stop
-    └── EdgeFailed        5xx: a fault of the edge
+    └── EdgeFailed        5xx: a fault of the edge; 408: the photo did not reach it in time
 """
 
 from dataclasses import dataclass

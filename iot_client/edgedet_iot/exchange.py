@@ -161,6 +161,7 @@ def retry_after_s(headers: httpx.Headers, now: datetime) -> float | None:
 
 
 _KINDS: dict[int, type[Refused]] = {
+    HTTPStatus.REQUEST_TIMEOUT: EdgeFailed,  # the photo was not there in time: the next try may be quicker
     HTTPStatus.TOO_MANY_REQUESTS: Overloaded,
     HTTPStatus.SERVICE_UNAVAILABLE: Draining,
 }

@@ -12,6 +12,8 @@ from edgedet_runtime.detection import Detections
 from edgedet_runtime.photo import Photo
 
 _JPEG_QUALITY = 90
+LARGEST_SIDE = 65_500
+"""Of a JPEG (libjpeg), in pixels."""
 
 
 def draw_detections(photo: Photo, detections: Detections, labels: Sequence[str]) -> bytes:

@@ -65,9 +65,7 @@ class WorkerPool(Generic[Work]):
             return True
 
     def _work(self) -> None:
-        thread = threading.get_native_id()
-        # Relative to what the process was started with: a lower value than that would need rights.
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)
+        give_way()
         while True:
             with self._ready:
                 while not self._jobs and not self._stopping:
@@ -79,3 +77,10 @@ class WorkerPool(Generic[Work]):
                 self._run(job)
             except Exception:
                 log.exception("a job failed")
+
+
+def give_way() -> None:
+    """Make the calling thread nicer than the event loop."""
+    thread = threading.get_native_id()
+    # Relative to what the process was started with: a lower value than that would need rights.
+    os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICE)

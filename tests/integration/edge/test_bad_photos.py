@@ -79,6 +79,12 @@ def test_a_bomb_is_refused_by_its_header(client: httpx.Client, edge: Running, wi
     assert peak_mb(edge) - before < 20
 
 
+def test_a_photo_that_is_too_wide_to_be_drawn_is_answered_as_a_document(client: httpx.Client) -> None:
+    wide = png(70_000, 500, with_pixels=True)
+    is_problem(detect(client, wide, format="image"), 413)
+    assert detect(client, wide).status_code == 200
+
+
 def test_a_jpeg_that_says_it_is_huge_is_refused(client: httpx.Client, photo: bytes) -> None:
     is_problem(detect(client, jpeg_that_says(photo, 65_000, 65_000)), 413)
 

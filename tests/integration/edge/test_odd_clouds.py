@@ -1,20 +1,29 @@
 """What a cloud may answer that ours would not: the photo is answered at home, and the node says so."""
 
+import asyncio
 import math
 import struct
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
+from edgedet_edge.errors import DeadlineMissed
+from edgedet_edge.node import EdgeNode, Query
+from edgedet_edge.scheduler import Scheduler
+from edgedet_edge.settings import EdgeSettings
 from edgedet_proto import inference_pb2 as pb
 
 from demo.processes import Running, start_cloud, start_edge, stopping
 from tests.integration.edge.asking import client_of, complaints, detect, wait_for, wait_for_link
 from tests.integration.edge.fused_model import FusedModel
 from tests.integration.edge.odd_cloud import Behavior, OddCloud
+
+LONGEST_S = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +75,36 @@ def answer_after_a_handover(client: httpx.Client, photo: bytes) -> dict[str, Any
         return None if answer["route"]["reason"] == "no-cloud" else answer
 
     return wait_for(ask, "a handover")
+
+
+def test_a_handover_that_is_open_at_the_deadline_is_a_failed_one(
+    cloud: Running, models: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+
+    def answer_too_late(response: pb.ModelInferResponse, _: grpc.ServicerContext) -> pb.ModelInferResponse:
+        gate.wait(LONGEST_S)
+        return response
+
+    async def ask(node: EdgeNode) -> None:
+        failures = 0
+        await node.start()
+        try:
+            async with asyncio.timeout(LONGEST_S):
+                while not failures:  # the first photos stay at home: no cloud is known yet
+                    with suppress(DeadlineMissed):
+                        await node.infer(photo, Query("detect", boundary=2, deadline_ms=1000), "one")
+                    failures = (await node.reports.offload(cluster=False, window_s=60))["cloud_failures"]
+        finally:
+            gate.set()
+            await node.stop()
+
+    with OddCloud(cloud.address, answer_too_late) as odd:
+        settings = EdgeSettings(models=models, cloud=(odd.address,), allow_forced_boundary=True, log_level="warning")
+        node = EdgeNode.load(settings)
+        # As on a busy edge: no worker is free for a tail that another one may still answer.
+        monkeypatch.setattr(Scheduler, "may_hedge", lambda *_: False)
+        asyncio.run(ask(node))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,11 @@
 """Both clients against a real edge."""
 
 import asyncio
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from edgedet_iot import AsyncClient, Client, DeadlineMissed, Overloaded, PhotoRejected, Unreachable
+from edgedet_iot import AsyncClient, Client, DeadlineMissed, NotAnAnswer, Overloaded, PhotoRejected, Unreachable
 
 
 def test_a_photo_is_answered_alike_by_both_clients(edge, sample_photos):
@@ -36,6 +38,37 @@ def test_an_annotated_photo_is_a_jpeg(edge, sample_photos):
         drawn = client.annotate(sample_photos[0])
     assert drawn.startswith(b"\xff\xd8\xff")
     assert drawn != sample_photos[0].read_bytes()
+
+
+class Portal(BaseHTTPRequestHandler):
+    """Answers everything with a page, as the portal of a guests' network does."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "13")
+        self.end_headers()
+        self.wfile.write(b"<html></html>")
+
+    def log_message(self, *_: object) -> None: ...
+
+
+def test_a_page_is_no_annotated_photo(sample_photos):
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+
+        async def ask():
+            async with AsyncClient(url) as client:
+                await client.annotate(sample_photos[0])
+
+        try:
+            with Client(url) as client, pytest.raises(NotAnAnswer, match="did not answer a JPEG"):
+                client.annotate(sample_photos[0])
+            with pytest.raises(NotAnAnswer, match="did not answer a JPEG"):
+                asyncio.run(ask())
+        finally:
+            server.shutdown()
 
 
 def test_photos_sent_at_once_are_answered_each_with_its_own(edge, sample_photos):

@@ -78,7 +78,7 @@ def call_of(**changes: object) -> InferCall:
 async def infer(
     center: CloudCenter, call: InferCall, tensors: Sequence[WireTensor], remaining_ms: float | None
 ) -> InferReply:
-    with center.accepted():
+    with center.accepted(sum(len(tensor.data) for tensor in tensors)):
         return await center.infer(call, tensors, remaining_ms)
 
 
@@ -184,13 +184,24 @@ def test_the_queue_is_bounded_whatever_the_deadlines(gated: ServedModel, tensors
     async def scene(center: CloudCenter) -> None:
         calls = [asyncio.create_task(infer(center, call_of(), tensors, None)) for _ in range(center.most_open)]
         await gate.reached()
-        with pytest.raises(QueueFull, match="64 calls are open already") as refusal:
+        with pytest.raises(QueueFull, match=r"64 calls of \d+ MB are open already") as refusal:
             await infer(center, call_of(), tensors, None)
         assert refusal.value.retry_after_ms > 0
         gate.open()
         await asyncio.gather(*calls)
 
     with_center(gated, scene)
+
+
+def test_what_calls_hold_is_bounded_in_bytes_but_one_is_always_taken(model: ServedModel):
+    async def scene(center: CloudCenter) -> None:
+        refused = pytest.raises(QueueFull, match="1 calls of 315 MB are open already")
+        with center.accepted(300 << 20), refused, center.accepted(1):
+            raise AssertionError("taken")
+        with center.accepted(200 << 20), center.accepted(50 << 20):
+            pass
+
+    with_center(model, scene)
 
 
 def test_a_client_that_leaves_is_not_computed_for(gated: ServedModel, tensors: list[WireTensor], gate: Gate):

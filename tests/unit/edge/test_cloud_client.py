@@ -51,6 +51,16 @@ def round_trip_ms(address: str, timeout_s: float = 10.0) -> float:
     return asyncio.run(measured())
 
 
+def test_a_cloud_is_not_asked_by_the_proxy_of_the_environment(
+    aborting: tuple[Aborting, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servicer, address = aborting
+    servicer.code = grpc.StatusCode.OK
+    for name, value in (("http_proxy", f"http://127.0.0.1:{free_port()}"), ("no_proxy", ""), ("no_grpc_proxy", "")):
+        monkeypatch.setenv(name, value)
+    assert 0 < round_trip_ms(address) < 10_000
+
+
 @pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED])
 def test_a_cloud_with_too_many_calls_is_as_far_away_as_ever(
     aborting: tuple[Aborting, str], code: grpc.StatusCode

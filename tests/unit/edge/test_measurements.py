@@ -118,6 +118,13 @@ def test_one_answer_a_second_is_a_rate_of_one_over_the_seconds_covered(
         assert requests == pytest.approx(covered_s, abs=1)
 
 
+def test_seconds_before_the_node_began_are_none_of_its_own(clock: list[float]) -> None:
+    measurements = Measurements()
+    clock[0] += 7.0
+    assert measurements.seconds(60.0) == 7.0
+    assert measurements.seconds(5.0) == 5.0
+
+
 @pytest.mark.parametrize(("covered_s", "counted"), [(60, 3), (21, 2), (19, 1), (1, 1)])
 def test_buckets_of_other_nodes_count_where_their_larger_part_does(covered_s: float, counted: int) -> None:
     buckets = [bucket([("edge", 7, "cheaper", 0, 10.0)], age_s) for age_s in (71.0, 50.0, 25.0, 5.0)]

@@ -170,6 +170,11 @@ def test_a_rejected_photo_is_not_sent_again():
     assert caught.value.problem.request_id == "r1"
 
 
+def test_a_photo_that_was_cut_off_on_its_way_is_sent_again():
+    play = Play({A: [answer(408)], B: [answer(200)]})
+    assert play.run().edge == B
+
+
 def test_the_edges_own_504_is_final_and_the_edge_stays_alive():
     play = Play({A: [answer(504), answer(200)], B: [answer(200)]})
     with pytest.raises(DeadlineMissed) as caught:
