@@ -86,8 +86,8 @@ def classification_metrics(dataset: LabeledImages | LabeledPhotos, measured: Mea
     metrics = [_metric(cite, f"top-1, {name}", proportion(int(hits.sum()), len(hits))) for name, hits in right.items()]
     if FP32 in right:
         quantized = quantized_name(measured.package)
-        compared = paired_difference(right[FP32], right[quantized])
-        metrics.append(_metric(cite, f"top-1, {quantized} − {FP32}", compared.difference))
+        difference = paired_difference(right[FP32], right[quantized])
+        metrics.append(_metric(cite, f"top-1, {quantized} − {FP32}", difference))
     return metrics
 
 

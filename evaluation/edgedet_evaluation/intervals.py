@@ -1,4 +1,4 @@
-"""95 % intervals: paired bootstrap over photos, Wilson's interval, McNemar's test, medians, means."""
+"""95 % intervals: paired bootstrap over photos, Wilson's and Tango's intervals, medians, means."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,30 +78,20 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     return Estimate(mean, float(mean - reach), float(mean + reach))
 
 
-@dataclass(frozen=True, slots=True)
-class PairedDifference:
-    """Share right of the second system minus that of the first, on the same photos."""
-
-    difference: Estimate
-    first_only: int
-    """Photos that the first alone gets right."""
-    second_only: int
-    p_value: float
-    """McNemar's exact test (1947) of "equally often right"."""
-
-
-def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int = 0) -> PairedDifference:
-    """Compare two systems by whether each photo [n] was answered right.
+def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_], seed: int = 0) -> Estimate:
+    """Share right of the second system minus that of the first, by whether each photo [n] was answered right.
 
     Resampling photos with replacement only ever moves the three counts (first alone right, second alone right, the
-    rest), so that the bootstrap is a multinomial draw.
+    rest), so that the bootstrap is a multinomial draw. Where both are right on the same photos it has no spread; the
+    interval is Tango's (1998) then, ±z²/(n + z²).
     """
     photos = len(first)
     first_only, second_only = int((first & ~second).sum()), int((second & ~first).sum())
+    if not first_only + second_only:
+        z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+        reach = z**2 / (photos + z**2)
+        return Estimate(0.0, -reach, reach)
     shares = [first_only / photos, second_only / photos, 1 - (first_only + second_only) / photos]
     draws = np.random.default_rng(seed).multinomial(photos, shares, size=10 * RESAMPLES)
     replicates = (draws[:, 1] - draws[:, 0]) / photos
-    discordant = first_only + second_only
-    p_value = float(stats.binomtest(first_only, discordant, 0.5).pvalue) if discordant else 1.0
-    difference = bootstrap_interval((second_only - first_only) / photos, replicates)
-    return PairedDifference(difference, first_only, second_only, p_value)
+    return bootstrap_interval((second_only - first_only) / photos, replicates)

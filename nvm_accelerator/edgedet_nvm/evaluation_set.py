@@ -77,7 +77,7 @@ class LabeledSet:
         """Top-1 with Wilson's intervals, the difference with a paired bootstrap interval."""
         first, second = self._right(digital), self._right(chip)
         each = [proportion(int(right.sum()), len(right)) for right in (first, second)]
-        return (Comparison(self.figure, each[0], each[1], paired_difference(first, second).difference),)
+        return (Comparison(self.figure, each[0], each[1], paired_difference(first, second)),)
 
     def _right(self, answers: Sequence[Answer]) -> NDArray[np.bool_]:
         best = np.array([answer.labels[0] for answer in answers if isinstance(answer, Classes)])

@@ -67,7 +67,7 @@ class ShareRight:
 
     def minus(self, other: "ShareRight") -> Estimate:
         """The paired difference."""
-        return paired_difference(other.right, self.right).difference
+        return paired_difference(other.right, self.right)
 
 
 @dataclass(frozen=True)

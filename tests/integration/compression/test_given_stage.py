@@ -1,5 +1,6 @@
 """The stage `given`: a recipe that begins with weights of others."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from edgedet_compression.data.labeled_images import IMAGENET_NORMALIZATION
-from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing
+from edgedet_compression.errors import BuildRefused, ChecksumMismatch, SourceMissing, SourceUnreadable
+from edgedet_compression.networks.darknet_module import DarknetModule, darknet_weights
 from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20
 from edgedet_compression.networks.yolov3 import YOLOv3Tiny
@@ -49,6 +51,65 @@ def begun(tmp_path: Path) -> Workplace:
         cv2.imwrite(str(folder / "0.png"), np.full((32, 32, 3), 200 if label == "bright" else 20, np.uint8))
     (tmp_path / "begun.toml").write_text(RECIPE.replace("SHA256", file_sha256(weights)), encoding="utf-8")
     return Workplace(tmp_path, tmp_path / "runs", tmp_path / "models")
+
+
+DETECTOR = """
+name = "begun"
+description = "A detector that has seen other photos."
+[data]
+format = "coco"
+folder = "fruit"
+size = 64
+[[stages]]
+name = "float"
+kind = "given"
+family = "yolov3-tiny"
+weights = "others/yolov3-tiny.weights"
+sha256 = "SHA256"
+"""
+
+
+@pytest.fixture
+def fruit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Photos with boxes of two labels, and a folder of the cache for weights."""
+    monkeypatch.setenv("EDGEDET_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "cache" / "others").mkdir(parents=True)
+    for folder in ("annotations", "train"):
+        (tmp_path / "fruit" / folder).mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "fruit" / "train" / "0.png"), np.full((32, 32, 3), 90, np.uint8))
+    content = {
+        "images": [{"id": 1, "file_name": "0.png"}],
+        "categories": [{"id": 1, "name": "apple"}, {"id": 2, "name": "pear"}],
+        "annotations": [{"image_id": 1, "category_id": label, "bbox": [1, 1, 9, 9]} for label in (1, 2)],
+    }
+    (tmp_path / "fruit" / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    return tmp_path
+
+
+def _detector_recipe(folder: Path, content: bytes) -> Path:
+    weights = folder / "cache" / "others" / "yolov3-tiny.weights"
+    weights.write_bytes(content)
+    file = folder / "begun.toml"
+    file.write_text(DETECTOR.replace("SHA256", file_sha256(weights)), encoding="utf-8")
+    return file
+
+
+def test_a_detector_begins_with_weights_of_darknet_out_of_the_cache(fruit: Path) -> None:
+    torch.manual_seed(3)
+    published = YOLOv3Tiny(5, 416)
+    recipe = load_recipe(str(_detector_recipe(fruit, darknet_weights(published))))
+    network = run_recipe(recipe, Workplace(fruit, fruit / "runs", fruit / "models"))["float"].network()
+    assert isinstance(network, DarknetModule)
+    assert network.input_size == (64, 64)
+    assert {head.classes for head in network.heads} == {2}
+    assert torch.equal(network.unit(0).conv.weight, published.unit(0).conv.weight)
+
+
+def test_a_file_of_another_detector_is_told(fruit: Path) -> None:
+    content = darknet_weights(YOLOv3Tiny(5, 416))[:-4]
+    recipe = load_recipe(str(_detector_recipe(fruit, content)))
+    with pytest.raises(SourceUnreadable, match=r"stage float: .*\.weights is of no yolov3-tiny: \d+ numbers are not"):
+        run_recipe(recipe, Workplace(fruit, fruit / "runs", fruit / "models"))
 
 
 def test_a_sparse_network_under_another_family_is_told(begun: Workplace, tmp_path: Path) -> None:

@@ -231,6 +231,20 @@ def test_4_bit_quantizers_are_not_taken_for_a_detector(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("photos", "family", "message"),
+    [
+        ("voc", "lenet", "stage second: lenet is of classifiers, and these photos have boxes"),
+        ("folders", "yolov3", "stage second: yolov3 is of detectors, and these photos have no boxes"),
+    ],
+)
+def test_given_weights_are_of_the_recipes_task(tmp_path: Path, photos: str, family: str, message: str) -> None:
+    text = SMALL.replace('"folders"', f'"{photos}"').replace("vgg16", "yolov3-tiny" if photos == "voc" else "vgg16")
+    begun = f'\nname = "second"\nkind = "given"\nfamily = "{family}"\nweights = "a/b"\nsha256 = "{"0" * 64}"'
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text.replace(SMALL.split("[[stages]]")[2], begun)))
+
+
+@pytest.mark.parametrize(
     ("variants", "strides", "message"),
     [
         ('["first"]', "[32, 16]", "1 variants, 2 strides: one each"),
