@@ -54,7 +54,7 @@ def test_on_the_ideal_preset_a_chip_is_right_where_the_digital_network_is(packag
     figure = found.figures[0]
     assert figure.figure == "top-1"
     assert figure.digital == figure.chip
-    assert (figure.difference.value, figure.difference.low, figure.difference.high) == (0, 0, 0)
+    assert (figure.difference.value, figure.difference.low) == (0, -figure.difference.high)
     assert found.saturation == {}
     assert len(counted) == 40
 
