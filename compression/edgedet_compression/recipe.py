@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe_branches import Branches, branch_faults, branches_of
 from edgedet_compression.recipe_faults import made_by, stage_faults
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
@@ -125,12 +126,15 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _stages_fit(self) -> Self:
         made: dict[str, str] = {}
+        branches: dict[str, Branches] = {}
         for stage in self.stages:
-            for wrong in stage_faults(stage, made, detects=self.detects):
+            for wrong in (*stage_faults(stage, made, detects=self.detects), *branch_faults(stage, branches)):
                 raise ValueError(f"stage {stage.name}: {wrong}")
             if stage.name in made:
                 raise ValueError(f"two stages are called {stage.name}")
             made[stage.name] = made_by(stage)
+            if (found := branches_of(stage, branches)) is not None:
+                branches[stage.name] = found
         return self
 
     @model_validator(mode="after")

@@ -244,6 +244,45 @@ def test_given_weights_are_of_the_recipes_task(tmp_path: Path, photos: str, fami
         load_recipe(written(tmp_path, text.replace(SMALL.split("[[stages]]")[2], begun)))
 
 
+REMOVAL = '\nname = "cut"\nkind = "remove-branch"\nstart = "first"\nstride = '
+TAUGHT = """
+[[stages]]
+name = "taught"
+kind = "train"
+start = "cut"
+schedule = { epochs = 1, batch = 2, lr = 0.1 }
+distillation = { teacher = "first", weight = 1.0 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        (REMOVAL + "8", "stage cut: stride = 8: first is a yolov3-tiny of strides 32, 16; one branch has to stay"),
+        (
+            REMOVAL + "16\n[[stages]]" + REMOVAL.replace("first", "cut").replace('"cut"\nkind', '"more"\nkind') + "32",
+            "stage more: stride = 32: cut is a yolov3-tiny of strides 32; one branch has to stay",
+        ),
+        (
+            REMOVAL + "16" + TAUGHT.replace('start = "cut"', 'network = { family = "yolov3" }'),
+            r"stage taught: distillation\.teacher: first is a yolov3-tiny of .*, the student a yolov3 of .*, 8:",
+        ),
+        (
+            REMOVAL + "16" + TAUGHT.replace('"cut"', '"first"').replace('teacher = "first"', 'teacher = "cut"'),
+            r"stage taught: distillation\.teacher: cut is .* of strides 32, the student .* 32, 16: take one of",
+        ),
+    ],
+)
+def test_branches_that_a_network_does_not_have_are_told_before_it_is_trained(
+    tmp_path: Path, stages: str, message: str
+) -> None:
+    text = SMALL.replace('"folders"', '"voc"').replace("vgg16", "yolov3-tiny")
+    before = text.replace(SMALL.split("[[stages]]")[2], REMOVAL + "16" + TAUGHT)
+    assert [stage.name for stage in load_recipe(written(tmp_path, before)).stages] == ["first", "cut", "taught"]
+    with pytest.raises(BuildRefused, match=message):
+        load_recipe(written(tmp_path, text.replace(SMALL.split("[[stages]]")[2], stages)))
+
+
 @pytest.mark.parametrize(
     ("variants", "strides", "message"),
     [
