@@ -77,7 +77,7 @@ def detection_metrics(dataset: CocoDataset, measured: Measured) -> list[Metric]:
 
 
 def classification_metrics(dataset: LabeledImages | LabeledPhotos, measured: Measured) -> list[Metric]:
-    """Top-1 with Wilson's intervals; the difference with a paired bootstrap interval."""
+    """Top-1 with Wilson's intervals; the difference with Tango's paired one."""
     photos = map(as_photo, dataset.images) if isinstance(dataset, LabeledImages) else read_photos(dataset.files)
     labels = np.asarray(dataset.labels)
     answers = _answers(measured, photos, len(labels))

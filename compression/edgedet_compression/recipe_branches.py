@@ -21,12 +21,12 @@ class Branches:
     """Of one network."""
 
     network: NetworkSettings
-    """Family and anchors: heads of others answer something else."""
     strides: tuple[int, ...]
 
     def taught_by(self, teacher: "Branches") -> bool:
-        """Whether a teacher has these heads."""
-        return self.network == teacher.network and {*self.strides} <= {*teacher.strides}
+        """Whether a teacher may have these heads; what anchors of their own mean for that, the training tells."""
+        alike = self.network.family == teacher.network.family or bool(self.network.anchors or teacher.network.anchors)
+        return alike and {*self.strides} <= {*teacher.strides}
 
     def __str__(self) -> str:
         own = " with anchors of its own" if self.network.anchors else ""

@@ -99,13 +99,12 @@ class AverageStage(_Stage):
 
 
 class GivenStage(_Stage):
-    """A network that is there already: one that others trained, or what `prune-weights` of a run wrote."""
+    """A network that is there already: one that others trained, or the `network.sparse` of a run."""
 
     kind: Literal["given"]
     family: Literal["cifar-resnet", "lenet", "yolov3", "yolov3-tiny", "sparse"]
     """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), a state dict of our LeNet's names,
-    Darknet's .weights (heads of another number of classes than the recipe's begin fresh), or a `network.sparse` of any
-    network."""
+    Darknet's .weights (heads begin fresh where classes or size are others), or a `network.sparse` of any network."""
     weights: Annotated[str, Field(pattern=r"^([^/]+/[^/]+|/.+)$")]
     """FOLDER/FILE below EDGEDET_DATA/weights or in the cache that `fetch` fills, or an absolute path."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

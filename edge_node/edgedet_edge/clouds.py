@@ -48,7 +48,7 @@ class Clouds:
         """A cloud has no such package, or another under its name; whether that is news."""
         package = self._packages[address, model.reference]
         news = package.same is not False
-        package.same = False
+        package.same, package.slowness = False, None
         package.measured_s = time.monotonic()
         return news
 

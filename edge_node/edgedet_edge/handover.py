@@ -85,10 +85,8 @@ class Handovers:
                     self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE))
             if call.done():
                 self._conclude(parcel, call, start_s, hedged=hedged, late=late)
-            elif _missed(job):
+            elif _missed(job) and (late or self._scheduler.came_late(parcel, address)):
                 self._measurements.cloud_failed()
-                if not late:
-                    self._scheduler.came_late(parcel, address)
         finally:
             call.cancel()
             self._scheduler.dropped(parcel, address)  # nothing, where its end was told already

@@ -86,7 +86,7 @@ class Prober:
         self._scheduler.round_trip(client.address, min(taken))
 
     async def _ask(self, client: CloudClient) -> None:
-        """Measure the round trip, then the packages that are due; each that is the same gets its turn."""
+        """Measure the round trip, then the packages whose turn it is."""
         address = client.address
         self._scheduler.probe_started(address)
         try:

@@ -257,7 +257,7 @@ class Scheduler:
             self._clouds[address].probes.ended()
 
     def to_probe(self, address: str, models: Iterable[ServedModel]) -> list[ServedModel]:
-        """Models that the cloud has not said to be the same; of the others the one that was measured longest ago."""
+        """Models that the cloud was never asked about; of the others the one that was asked about longest ago."""
         with self._lock:
             return self._clouds.to_probe(address, models)
 

@@ -12,7 +12,11 @@ from edgedet_edge.placement import BreakerState, Reason
 
 Placement = Literal["edge", "split", "cloud"]
 Covered = Annotated[
-    float, Field(description="seconds that the figures are of, up to ten more than the window; a rate divides by these")
+    float,
+    Field(
+        description="seconds that the figures are of, up to ten more than the window, for one node no more than it has "
+        "run; a rate divides by these"
+    ),
 ]
 
 

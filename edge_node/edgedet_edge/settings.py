@@ -51,7 +51,8 @@ class EdgeSettings(LayeredSettings):
     port: int = Field(default=8080, ge=0, le=65535)
     """0 takes a free port and logs it."""
     advertise: str = ""
-    """URL that other machines reach this node by, as shown in the cluster; default: host and port."""
+    """URL that other machines reach this node by, as shown in the cluster; default: host and port, on all
+    addresses the machine's name and port."""
     node_id: str = Field(default_factory=lambda: f"{socket.gethostname()}-{secrets.token_hex(3)}")
     """Name in the cluster."""
     threads: int = Field(default=1, ge=1, le=256)

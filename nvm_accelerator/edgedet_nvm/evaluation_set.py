@@ -74,7 +74,7 @@ class LabeledSet:
         return float(self._right(answers).mean())
 
     def compare(self, digital: Sequence[Answer], chip: Sequence[Answer]) -> tuple[Comparison, ...]:
-        """Top-1 with Wilson's intervals, the difference with a paired bootstrap interval."""
+        """Top-1 with Wilson's intervals, the difference with Tango's paired one."""
         first, second = self._right(digital), self._right(chip)
         each = [proportion(int(right.sum()), len(right)) for right in (first, second)]
         return (Comparison(self.figure, each[0], each[1], paired_difference(first, second)),)

@@ -77,7 +77,7 @@ class DetectionData:
         """Of the network's classes: without settings, the categories that training photos have boxes of."""
         if self.settings.labels:
             return self.settings.labels
-        boxed = _with_boxes(self._all_training)
+        boxed = {box["category_id"] for box in self._all_training.content["annotations"]}
         return tuple(name for number, name in self._all_training.categories if number in boxed)
 
     @property
@@ -87,9 +87,11 @@ class DetectionData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash over the photos and boxes of training and validation."""
+        """A hash over the photos and boxes of training and validation, and over labels that are not all categories."""
         validation = self._parts[1]
-        return self._all_training.sha256 + (validation.sha256 if validation else "")
+        fewer = not self.settings.labels and len(self.labels) < len(self._all_training.categories)
+        photos = self._all_training.sha256 + (validation.sha256 if validation else "")
+        return photos + (repr(self.labels) if fewer else "")
 
     @cached_property
     def test_fingerprint(self) -> str:
@@ -148,7 +150,7 @@ class DetectionData:
 
     def _check_labels(self) -> None:
         learned = self._parts[0]
-        boxed = _with_boxes(learned)
+        boxed = {box["category_id"] for box in learned.content["annotations"]}
         numbers = learned.category_ids(self.labels)
         without = [label for label, number in zip(self.labels, numbers, strict=True) if number not in boxed]
         if without:
@@ -158,7 +160,8 @@ class DetectionData:
             )
 
     def _check_boxes(self, split: CocoDataset, setting: str) -> None:
-        if _with_boxes(split).isdisjoint(split.category_ids(self.labels)):
+        wanted = {*split.category_ids(self.labels)}
+        if not any(is_object(box) and box["category_id"] in wanted for box in split.content["annotations"]):
             raise BuildRefused(f"data.{setting}: none of the {len(split.photos)} photos there has a box of the labels")
 
     def _check_network(self, settings: NetworkSettings) -> None:
@@ -279,11 +282,6 @@ def _distillation(stage: TrainStage | PruneWeightsStage, teacher: Teacher | None
         return None
     assert isinstance(teacher.network, DarknetModule)
     return TeacherHeads(teacher.network, stage.distillation.weight, stage.schedule.dtype)
-
-
-def _with_boxes(dataset: CocoDataset) -> set[int]:
-    """Categories that something is to be found of."""
-    return {box["category_id"] for box in dataset.content["annotations"] if is_object(box)}
 
 
 def _subset(dataset: CocoDataset, places: NDArray[np.int64]) -> CocoDataset:

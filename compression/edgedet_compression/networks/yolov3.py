@@ -50,8 +50,10 @@ class YOLOv3Tiny(DarknetModule):
 
 
 def begin_with(network: YOLOv3 | YOLOv3Tiny, content: bytes) -> None:
-    """Put the numbers of a .weights file of this family into the network, whose heads stay fresh where the file's are
-    of another number of classes.
+    """Put the numbers of a .weights file of this family into the network.
+
+    Heads stay fresh where they answer something else: for another number of classes, or at another size, as anchors
+    follow it.
 
     Raises:
         SourceUnreadable: the file is of another family.
@@ -59,9 +61,10 @@ def begin_with(network: YOLOv3 | YOLOv3Tiny, content: bytes) -> None:
     family = type(network)
     source = family(_classes_in(content, family))
     load_darknet_weights(source, content)
-    own = network.state_dict()
-    fitting = {name: value for name, value in source.state_dict().items() if value.shape == own[name].shape}
-    network.load_state_dict(own | fitting)
+    differing = [own for own, given in zip(network.heads, source.heads, strict=True) if own != given]
+    fresh = tuple(f"layers.{head.layer}." for head in differing)
+    taken = {name: value for name, value in source.state_dict().items() if not name.startswith(fresh)}
+    network.load_state_dict(network.state_dict() | taken)
 
 
 def _classes_in(content: bytes, family: type[YOLOv3] | type[YOLOv3Tiny]) -> int:

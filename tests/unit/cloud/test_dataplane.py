@@ -198,7 +198,7 @@ def test_what_calls_hold_is_bounded_in_bytes_but_one_is_always_taken(model: Serv
         refused = pytest.raises(QueueFull, match="1 calls of 315 MB are open already")
         with center.accepted(300 << 20), refused, center.accepted(1):
             raise AssertionError("taken")
-        with center.accepted(200 << 20), center.accepted(50 << 20):
+        with center.accepted(100 << 20), center.accepted(20 << 20):
             pass
 
     with_center(model, scene)

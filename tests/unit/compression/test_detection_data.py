@@ -84,7 +84,7 @@ def test_photos_to_validate_on_without_a_box_are_refused_before_the_first_stage(
     data = DetectionData(DataSettings(format="coco", folder=str(folder), hold_out=3), folder)
     stage = {"name": "all", "kind": "train", "network": {"family": "yolov3-tiny"}}
     stage["schedule"] = {"epochs": 1, "batch": 4, "lr": 0.01}
-    with pytest.raises(BuildRefused, match=r"data\.hold_out .*: none of the 3 photos to validate on has a box"):
+    with pytest.raises(BuildRefused, match=r"data\.hold_out .*: none of the 3 photos there has a box"):
         data.check(TrainStage.model_validate(stage))
     data.check(TrainStage.model_validate(stage | {"all_data": True}))
 
