@@ -61,7 +61,7 @@ class NvmBackend:
             GraphUnsupported: a layer that the sidecar knows no range for, or that ONNX Runtime cannot load.
         """
         layers = segment_layers(segment, self._sidecar)
-        compiled = self._compiled(segment, layers)
+        compiled = compile_network(segment.model, chip_plans(layers, self._sidecar, self._chip))
         counters = None
         if self.hardware.has_costs:
             counters = [LayerCounter.of(mapped, self._chip.preset) for mapped in layers]
@@ -74,13 +74,6 @@ class NvmBackend:
         session = OnnxRuntimeBackend().prepare(watched)
         names, tiles = [spec.name for spec in seen], self._sidecar.tiles
         return NvmRunner(session, segment, compiled.noise, self._chip, counters, names, tiles, self._spent)
-
-    def compile(self, segment: Segment) -> CompiledNetwork:
-        """The segment's graph for this chip."""
-        return self._compiled(segment, segment_layers(segment, self._sidecar))
-
-    def _compiled(self, segment: Segment, layers: Sequence[MappedLayer]) -> CompiledNetwork:
-        return compile_network(segment.model, chip_plans(layers, self._sidecar, self._chip))
 
 
 def segment_layers(segment: Segment, sidecar: Sidecar) -> tuple[MappedLayer, ...]:

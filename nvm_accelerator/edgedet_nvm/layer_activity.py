@@ -71,7 +71,7 @@ class LayerCounter:
 
     def count(self, codes: Tensor) -> Activity:
         """The layer's activity for its input codes uint8 [1, channels, rows, columns] or [1, channels]."""
-        pixels = codes[0].reshape(len(self.full_cells), *_map_size(self.mapped))
+        pixels = codes[0].reshape(len(self.full_cells), *self.mapped.map_size)
         driven = round(float(self._row_sums(pixels, self.driven)[self.on_array].sum()))
         return replace(
             self.still,
@@ -122,19 +122,13 @@ def _still(mapped: MappedLayer, preset: Preset) -> Activity:
     )
 
 
-def _map_size(mapped: MappedLayer) -> tuple[int, int]:
-    """Rows and columns of the input map."""
-    shape = mapped.layer.inputs[0].shape
-    return (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
-
-
 def _reached(mapped: MappedLayer, axis: int) -> NDArray[np.float32]:
     """1 where a kernel offset reaches a row (axis 0) or column (1) at some output position: [kernel, size]."""
     attributes = mapped.layer.attributes
     stride = attributes.get("strides", (1, 1))[axis]
     dilation = attributes.get("dilations", (1, 1))[axis]
     before = attributes.get("pads", (0, 0, 0, 0))[axis]
-    kernel, size = mapped.planes.shape[3 + axis], _map_size(mapped)[axis]
+    kernel, size = mapped.planes.shape[3 + axis], mapped.map_size[axis]
     places = np.arange(mapped.pixels[axis]) * stride + np.arange(kernel)[:, None] * dilation - before
     reached: NDArray[np.float32] = (places[..., None] == np.arange(size)).any(axis=1).astype(np.float32)
     return reached

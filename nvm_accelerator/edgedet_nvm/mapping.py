@@ -8,7 +8,7 @@ import numpy as np
 from edgedet_runtime.quantized_graph import Layer, QuantizedGraph, Weights
 from numpy.typing import NDArray
 
-from edgedet_nvm.device.inputs import Pulse, pulses_of
+from edgedet_nvm.device.inputs import Pulse, full_code, pulses_of
 from edgedet_nvm.errors import MappingRefused
 from edgedet_nvm.slicing import Slicing
 
@@ -95,6 +95,12 @@ class MappedLayer:
         return pulses[:, None] * np.array(self.slicing.factors, np.int64)
 
     @property
+    def map_size(self) -> tuple[int, int]:
+        """Rows and columns of the input map."""
+        shape = self.layer.inputs[0].shape
+        return (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
+
+    @property
     def pixels(self) -> tuple[int, int]:
         """Rows and columns of the output map."""
         shape = self.layer.output.shape
@@ -131,7 +137,7 @@ class MappedLayer:
     def largest_current(self) -> int:
         """No read's current, nor any partial sum of it, is further from 0 than this, in levels."""
         sums = self.column_sums(np.abs(self.planes))
-        return int(sums.max()) * max((1 << pulse.bits) - 1 for pulse in self.pulses)
+        return int(sums.max()) * full_code(self.pulses)
 
     def column_sums(self, cells: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of cells over the rows of each tile [tiles, planes, outputs]; float64 holds whole ones exactly."""

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from edgedet_nvm.cells import LayerPlan
 from edgedet_nvm.compile.blocks import blocks_of, conv_attributes
-from edgedet_nvm.compile.reads import CODE_ZERO, held, joined, map_size, parts, pixels, pulse_codes
+from edgedet_nvm.compile.reads import CODE_ZERO, held, joined, parts, pixels, pulse_codes
 from edgedet_nvm.compile.writer import LayerWriter
 from edgedet_nvm.converter import Converter
 from edgedet_nvm.mapping import MappedLayer
@@ -164,7 +164,7 @@ def _tile_sums(writer: LayerWriter, mapped: MappedLayer, squares: list[str]) -> 
     for p, (square, pulse) in enumerate(zip(squares, mapped.pulses, strict=True)):
         source = square
         if tiles > 1 and by_channel:
-            source = writer.node("Reshape", [source, writer.shape(tiles, -1, *map_size(mapped))], f"tile_inputs{p}")
+            source = writer.node("Reshape", [source, writer.shape(tiles, -1, *mapped.map_size)], f"tile_inputs{p}")
         if by_channel:
             axis = writer.constant("channels", np.array([1], np.int64))
             source = writer.node("ReduceSum", [source, axis], f"channel_squares{p}")

@@ -20,12 +20,6 @@ def pixels(writer: LayerWriter, mapped: MappedLayer) -> str:
     return writer.node("Reshape", [source.name, writer.shape(1, source.shape[1], 1, 1)], "pixel")
 
 
-def map_size(mapped: MappedLayer) -> tuple[int, int]:
-    """Rows and columns of the input map."""
-    shape = mapped.layer.inputs[0].shape
-    return (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
-
-
 def pulse_codes(writer: LayerWriter, mapped: MappedLayer, codes: str, pulse: Pulse) -> str:
     """The codes that one pulse carries."""
     if len(mapped.pulses) == 1:

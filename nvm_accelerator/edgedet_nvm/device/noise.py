@@ -29,11 +29,3 @@ def uniform_sigma(top: int, noise: Spread | None) -> float | None:
         case RelativeSpread(of="g_max"):
             return noise.share * top
     return None
-
-
-def column_sigma(sigma: NDArray[np.float64], inputs: NDArray[np.integer]) -> NDArray[np.float64]:
-    """σ of column currents [reads, columns] for cells' `sigma` [rows, columns] and codes [reads, rows].
-
-    Independent Gaussians add up to exactly one Gaussian, of variance Σ_r x_r²·σ_rc²: so noise is drawn once per column.
-    """
-    return np.sqrt(inputs.astype(np.float64) ** 2 @ sigma**2)

@@ -18,7 +18,7 @@ from edgedet_nvm.device.programming import Programming
 from edgedet_nvm.device.record import Record, first_fault
 from edgedet_nvm.device.retention import ChargeLoss, MeasuredDrift, Retention
 from edgedet_nvm.device.slices import Slices
-from edgedet_nvm.device.spread import MeasuredSpread, SaturatingSpread, Spread
+from edgedet_nvm.device.spread import MeasuredSpread, ReadSpread, SaturatingSpread
 from edgedet_nvm.device.transistor import Transistor
 from edgedet_nvm.errors import LevelsRefused, PresetRefused
 
@@ -51,7 +51,7 @@ class Preset(Record):
     adc: AdcCircuit | None = None
     """Left out: column currents are read exactly."""
     programming: Programming = Programming()
-    noise: Spread | None = None
+    noise: ReadSpread | None = None
     retention: Retention | None = None
     environment: Environment | None = None
     transistor: Transistor | None = None
@@ -69,8 +69,7 @@ class Preset(Record):
                 f"slices.bits_per_cell: {self.slices.bits_per_cell} bits need {2**self.slices.bits_per_cell} levels; "
                 f"cell.level_count is {self.cell.level_count}"
             )
-        spreads = (self.programming.error, self.noise)
-        if any(isinstance(spread, MeasuredSpread) for spread in spreads) and not self.cell.is_measured:
+        if isinstance(self.programming.error, MeasuredSpread) and not self.cell.is_measured:
             raise ValueError("law = measured: needs cell.measured, a CSV of measured levels")
         for where, most_na in self._most_na().items():
             if self.cell.i_max_na > most_na:

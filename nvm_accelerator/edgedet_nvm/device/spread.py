@@ -40,6 +40,8 @@ class MeasuredSpread(Record):
 
 
 Spread = Annotated[RelativeSpread | SaturatingSpread | MeasuredSpread, Field(discriminator="law")]
+ReadSpread = Annotated[RelativeSpread | SaturatingSpread, Field(discriminator="law")]
+"""Of reads: what was measured of levels is how far programming spreads."""
 
 
 def spread_na(spread: Spread, current_na: Currents, cell: Cell, top: int) -> Currents:

@@ -53,6 +53,7 @@ def test_every_constant_has_its_source_beside_it(name: str):
         ("bits = 8", "bits = 7", r"changed\.toml: name: 'nor-flash-65nm' comes with EdgeDet; give yours another name"),
         ("share = 0.01", "share = 0.7", r"programming\.error\.relative\.share"),
         ('of = "own"', 'of = "both"', r"programming\.error\.relative\.of"),
+        ('law = "relative"\nshare = 0.003\nof = "g_max"', 'law = "measured"', r"noise: .*'measured'.*'saturating'"),
         ("stuck_on = 1e-5", "stuck_on = 1.5", r"programming\.stuck_on"),
         ("stuck_on = 1e-5", "stuck_on = 1.0", r"programming: .*stuck_on and stuck_off: together they may not exceed 1"),
         (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from edgedet_nvm.device.cell import Cell
-from edgedet_nvm.device.noise import column_sigma, read_sigma, uniform_sigma
+from edgedet_nvm.device.noise import read_sigma, uniform_sigma
 from edgedet_nvm.device.programming import Programming, programmed, with_stuck_cells
 from edgedet_nvm.device.spread import MeasuredSpread, RelativeSpread, SaturatingSpread, Spread, spread_na
 from scipy import stats
@@ -100,7 +100,7 @@ def test_the_noise_of_a_column_is_that_of_its_cells_together(noise: Spread):
     levels = rng().integers(0, 16, (rows, 2)).astype(np.float64)
     codes = rng().integers(0, 16, (1, rows))
     sigma = read_sigma(levels, 15, CELL, noise)
-    formula = column_sigma(sigma, codes)[0]
+    formula = np.sqrt(codes.astype(np.float64) ** 2 @ sigma**2)[0]  # Gaussians add up to one: drawn once a column
     drawn = rng().standard_normal((reads, rows))  # cell by cell, of the first column
     sampled = (drawn * codes[0] * sigma[:, 0]).sum(axis=1)
     assert sampled.std() == pytest.approx(formula[0], rel=0.02)
