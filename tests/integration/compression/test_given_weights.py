@@ -10,6 +10,7 @@ import torch
 from edgedet_compression.data.download import CIFAR10, MNIST
 from edgedet_compression.data.image_augmentation import UNCHANGED
 from edgedet_compression.data.labeled_images import (
+    CIFAR10_NORMALIZATION,
     IMAGENET_NORMALIZATION,
     MNIST_NORMALIZATION,
     ImageSet,
@@ -19,8 +20,12 @@ from edgedet_compression.data.labeled_images import (
 from edgedet_compression.networks.lenet import load_lenet
 from edgedet_compression.networks.resnet import load_akamaster
 from edgedet_compression.networks.resnet_cifar import read_resnet_cifar
+from edgedet_compression.pruning.masks import prunable_weights, sparsity
+from edgedet_compression.pruning.sparse_size import read_sparse
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.training.classification import ClassificationTask, predict
+
+from demo.processes import ROOT
 
 pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_data]
 
@@ -43,6 +48,16 @@ def test_resnet20_answers_as_its_onnx_form_does(data: Path):
         wanted[place] = int(session.run(None, {"image": image.contiguous().numpy()})[0].argmax())
     assert torch.equal(found, wanted)
     assert float((found == first.labels).double().mean()) == 0.917
+
+
+def test_the_sparse_vgg16_that_is_committed_has_its_zeros_its_size_and_its_accuracy(data: Path):
+    file = ROOT / "compression" / "results" / "vgg16-sparse.network.sparse"
+    assert file.stat().st_size <= 3_000_000
+    network = read_sparse(file)
+    assert sparsity(prunable_weights(network)).total >= 0.96
+    first = read_cifar10(data / CIFAR10.name, "test").subset(np.arange(2000), "the first 2,000")
+    found = predict(network.to(memory_format=torch.channels_last), first, CIFAR10_NORMALIZATION)
+    assert int((found == first.labels).sum()) == pytest.approx(1852, abs=2)
 
 
 def test_lenet_has_its_published_accuracy(data: Path):
