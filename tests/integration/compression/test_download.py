@@ -150,6 +150,7 @@ def test_an_archive_becomes_its_folder(site: Site, tmp_path: Path):
         (archive_of({"elsewhere": b"3"}), "a.tar.gz holds no folder batches"),
         (archive_of({"batches/../../escaped": b"3"}), "a.tar.gz cannot be unpacked"),
     ],
+    ids=["none", "cut off", "of something else", "leading out"],
 )
 def test_a_broken_archive_is_named_and_leaves_nothing(site: Site, tmp_path: Path, content: bytes, said: str):
     toys = site.data_set("a.tar.gz", content, unpacked="batches")
