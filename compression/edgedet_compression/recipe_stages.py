@@ -104,7 +104,7 @@ class GivenStage(_Stage):
     kind: Literal["given"]
     family: Literal["cifar-resnet", "lenet", "yolov3", "yolov3-tiny", "sparse"]
     """Whose files: github.com/akamaster/pytorch_resnet_cifar10's (any depth), a state dict of our LeNet's names,
-    Darknet's .weights (heads begin fresh where classes or size are others), or a `network.sparse` of any network."""
+    Darknet's .weights (heads begin fresh for other classes, or a size other than 416), or any `network.sparse`."""
     weights: Annotated[str, Field(pattern=r"^([^/]+/[^/]+|/.+)$")]
     """FOLDER/FILE below EDGEDET_DATA/weights or in the cache that `fetch` fills, or an absolute path."""
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
+from ipaddress import ip_address
 from typing import Any
 
 import structlog
@@ -37,7 +38,6 @@ from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
 
 log = structlog.get_logger()
-_ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - told apart, not listened on
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class EdgeNode:
 
     def listening_on(self, host: str, port: int) -> None:
         """The node can be reached there."""
-        known = socket.gethostname() if host in _ALL_ADDRESSES else host
+        known = socket.gethostname() if _is_every_address(host) else host
         name = f"[{known}]" if ":" in known else known
         self.reports.address = self._settings.advertise or f"http://{name}:{port}"
         log.info("ready", host=host, port=port, node_id=self._settings.node_id)
@@ -262,6 +262,14 @@ class EdgeNode:
                 return await asyncio.get_running_loop().run_in_executor(self._drawing, _draw, job, answer)
         except TimeoutError:
             raise _missed(job) from None
+
+
+def _is_every_address(host: str) -> bool:
+    """0.0.0.0 or ::, by which no other machine can ask."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False  # a name
 
 
 def _expire(job: Job) -> None:

@@ -94,7 +94,7 @@ def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Es
     def excess(delta: float, sign: float) -> float:
         """Of the score over `sign`·z, times its deviation: it falls with δ."""
         linear = (2 * photos - b + c) * delta - b - c
-        q = (np.sqrt(linear**2 + 8 * photos * c * delta * (1 - delta)) - linear) / (4 * photos)
+        q = (np.sqrt(max(0.0, linear**2 + 8 * photos * c * delta * (1 - delta))) - linear) / (4 * photos)
         deviation = np.sqrt(max(0.0, photos * (2 * q + delta * (1 - delta))))
         return float(b - c - photos * delta - sign * z * deviation)
 

@@ -77,7 +77,7 @@ class DetectionData:
         """Of the network's classes: without settings, the categories that training photos have boxes of."""
         if self.settings.labels:
             return self.settings.labels
-        boxed = {box["category_id"] for box in self._all_training.content["annotations"]}
+        boxed = _with_boxes(self._all_training)
         return tuple(name for number, name in self._all_training.categories if number in boxed)
 
     @property
@@ -150,8 +150,7 @@ class DetectionData:
 
     def _check_labels(self) -> None:
         learned = self._parts[0]
-        boxed = {box["category_id"] for box in learned.content["annotations"]}
-        numbers = learned.category_ids(self.labels)
+        numbers, boxed = learned.category_ids(self.labels), _with_boxes(learned)
         without = [label for label, number in zip(self.labels, numbers, strict=True) if number not in boxed]
         if without:
             advice = "another seed or a smaller hold_out" if self.settings.hold_out else "put some there"
@@ -282,6 +281,11 @@ def _distillation(stage: TrainStage | PruneWeightsStage, teacher: Teacher | None
         return None
     assert isinstance(teacher.network, DarknetModule)
     return TeacherHeads(teacher.network, stage.distillation.weight, stage.schedule.dtype)
+
+
+def _with_boxes(dataset: CocoDataset) -> set[int]:
+    """Categories that occur, be it in crowds or difficult objects alone."""
+    return {box["category_id"] for box in dataset.content["annotations"]}
 
 
 def _subset(dataset: CocoDataset, places: NDArray[np.int64]) -> CocoDataset:

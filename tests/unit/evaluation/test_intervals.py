@@ -91,6 +91,7 @@ def test_systems_that_are_right_on_the_same_photos_may_still_differ_on_others(ph
 def test_the_more_photos_are_answered_differently_the_wider_is_the_interval():
     right = np.zeros(40, np.bool_)
     widths = []
+    assert (paired_difference(~right, right).low, paired_difference(right, ~right).high) == (-1, 1)
     for differing in (0, 1, 2, 8, 20, 39, 40):
         other = right.copy()
         other[:differing] = True
