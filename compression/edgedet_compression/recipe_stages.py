@@ -136,7 +136,8 @@ class PruneChannelsStage(_Stage):
     start: Reference
     criterion: Criterion = "std-prune"
     parameters: Annotated[int, Field(gt=0)] | None = None
-    """At most this many are left, …"""
+    macs: Annotated[int, Field(gt=0)] | None = None
+    """At most this many parameters, and MACs of an image, are left, …"""
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
     """… or this share of all channels goes, up to rounding and what the floor keeps."""
     floor: Share = 0.1
@@ -146,8 +147,8 @@ class PruneChannelsStage(_Stage):
 
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
-        if (self.parameters is None) == (self.share is None):
-            raise ValueError("give either parameters (that are left at most) or share (of channels that go)")
+        if (self.parameters is None and self.macs is None) == (self.share is None):
+            raise ValueError("give either parameters or macs (that are left at most) or share (of channels that go)")
         return self
 
 

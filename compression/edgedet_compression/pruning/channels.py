@@ -12,12 +12,15 @@ from torch import Tensor, nn
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks import families
 from edgedet_compression.networks.specification import Specified
+from edgedet_compression.pruning.budget import Budget, WidthCost
 from edgedet_compression.pruning.channel_groups import ChannelGroup, channel_groups, group_scores, trace
 from edgedet_compression.pruning.importance import Importance
 
 Keep = Mapping[str, Tensor]
 """Root of a group → the channels that stay, ascending."""
 _LARGE_STEP, _SMALL_STEP = 16, 4
+_CHARGES = [0.0, *np.geomspace(1e-3, 1e3, 77).tolist()]
+"""λ in the unit of `_charged`, in steps of a fifth."""
 
 
 @dataclass(frozen=True)
@@ -29,32 +32,55 @@ class ChannelPruning:
     """Layer → output channels before and after; layers that were not touched are missing."""
 
 
-def prune_to_parameters(
-    network: nn.Module, importance: Importance, image_shape: Sequence[int], parameters: int, floor: float = 0.1
+def prune_to_budget(
+    network: nn.Module, importance: Importance, image_shape: Sequence[int], budget: Budget, floor: float = 0.1
 ) -> ChannelPruning:
-    """As many channels as fit into a budget of parameters (BatchNorm and biases counted).
+    """As many channels as fit into a budget.
+
+    The lowest scores go first. Where parameters and MACs both have a limit, scores are charged for MACs, as in
+    Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", section 2.3:
+
+        score - λ · MACs of the channel
+
+    with the lowest λ at which what fits the limit of parameters fits that of MACs, too. With λ = 0 channels would go
+    until the tighter limit holds, and much of the other would be left unused.
 
     Args:
         network: has a specification; it stays as it is.
-        importance: scores per channel; the lowest of all layers go first.
+        importance: scores per channel.
         image_shape: (channels, rows, columns) of an input.
-        parameters: at most so many are left.
+        budget: what is left at most.
         floor: share of a layer's channels, 0…1, that stay in any case.
 
     Raises:
-        BuildRefused: the floor does not allow so few parameters.
+        BuildRefused: the floor does not allow so little.
     """
-    groups, ranked = _ranked(network, importance, image_shape)
-    budget = _ParameterCount(network, groups)
+    groups = _groups(network, image_shape)
+    scores = _scores(network, groups, importance)
+    cost = WidthCost(network, groups, image_shape)
 
-    def fits(cut: int) -> bool:
-        return budget(_widths(groups, ranked, cut, floor)) <= parameters
+    def narrowed(order: np.ndarray, limits: Budget) -> list[int]:
+        """Widths when as few channels go, in this order, as the limits ask."""
 
-    most = len(ranked.order)
-    if not fits(most):
-        least = budget(_widths(groups, ranked, most, floor))
-        raise BuildRefused(f"parameters={parameters:,} cannot be met: floor={floor} leaves {least:,}; lower the floor")
-    return _pruned(network, image_shape, groups, ranked, _widths(groups, ranked, _first(fits, most), floor))
+        def holds(cut: int) -> bool:
+            return not limits.exceeded_by(cost.at(_widths(groups, order, cut, floor)))
+
+        return _widths(groups, order, _first(holds, len(order)), floor)
+
+    order = _order(scores)
+    for name, limit, least in budget.exceeded_by(cost.at(_widths(groups, order, len(order), floor))):
+        raise BuildRefused(f"{name}={limit:,} cannot be met: floor={floor} leaves {least:,}; lower the floor")
+    if budget.parameters is None or budget.macs is None:
+        return _pruned(network, image_shape, groups, scores, narrowed(order, budget))
+    macs = cost.macs_of_a_channel()
+    for charge in _CHARGES:
+        order = _order(_charged(scores, macs, charge))
+        widths = narrowed(order, Budget(budget.parameters))
+        if not budget.exceeded_by(cost.at(widths)):
+            break
+    else:  # even where channels go by their MACs alone, more must go than the parameters ask
+        widths = narrowed(order, budget)
+    return _pruned(network, image_shape, groups, scores, widths)
 
 
 def prune_share(
@@ -63,9 +89,11 @@ def prune_share(
     """Without this share, 0…1, of all channels that can go, up to the rounding of widths and what the floor keeps."""
     if not 0 <= share < 1:
         raise BuildRefused(f"share={share} must be at least 0 and below 1")
-    groups, ranked = _ranked(network, importance, image_shape)
-    cut = round(share * len(ranked.order))
-    return _pruned(network, image_shape, groups, ranked, _widths(groups, ranked, cut, floor))
+    groups = _groups(network, image_shape)
+    scores = _scores(network, groups, importance)
+    order = _order(scores)
+    widths = _widths(groups, order, round(share * len(order)), floor)
+    return _pruned(network, image_shape, groups, scores, widths)
 
 
 def friendly_width(wanted: int, channels: int) -> int:
@@ -93,56 +121,33 @@ def keep_channels(network: nn.Module, image_shape: Sequence[int], keep: Keep) ->
     return rebuilt.train(network.training)
 
 
-@dataclass(frozen=True)
-class _Ranked:
-    scores: list[Tensor]
-    order: np.ndarray
-    """The group of every channel of the network, the least important channel first."""
-
-
-class _ParameterCount:
-    """Parameters of the network at given widths of its groups, without building it."""
-
-    def __init__(self, network: nn.Module, groups: Sequence[ChannelGroup]) -> None:
-        self._groups = groups
-        self._shapes: dict[str, tuple[int, int, int, int]] = {}
-        counted = 0
-        for name, layer in network.named_modules():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
-                outputs, inputs = layer.weight.shape[:2]
-                self._shapes[name] = (outputs, inputs, layer.weight[0, 0].numel(), int(layer.bias is not None))
-                counted += layer.weight.numel() + (0 if layer.bias is None else layer.bias.numel())
-        self._rest = sum(parameter.numel() for parameter in network.parameters()) - counted
-
-    def __call__(self, widths: Sequence[int]) -> int:
-        outputs = {name: shape[0] for name, shape in self._shapes.items()}
-        inputs = {name: shape[1] for name, shape in self._shapes.items()}
-        rest = self._rest
-        for group, width in zip(self._groups, widths, strict=True):
-            gone = group.channels - width
-            for name in group.layers:
-                outputs[name] -= gone
-            for name, each in group.readers.items():
-                inputs[name] -= gone * each
-            rest -= 2 * gone * sum(group.norms.values())
-        layers = self._shapes.items()
-        return rest + sum(outputs[name] * (inputs[name] * kernel + bias) for name, (_, _, kernel, bias) in layers)
-
-
-def _ranked(
-    network: nn.Module, importance: Importance, image_shape: Sequence[int]
-) -> tuple[list[ChannelGroup], _Ranked]:
+def _groups(network: nn.Module, image_shape: Sequence[int]) -> list[ChannelGroup]:
     groups = channel_groups(network, image_shape)
     if not groups:
         raise BuildRefused("the network has no layer whose channels can go")
-    scores = [group_scores(network, group, importance) for group in groups]
-    owners = np.repeat(np.arange(len(groups)), [group.channels for group in groups])
-    return groups, _Ranked(scores, owners[np.argsort(torch.cat(scores).numpy(), kind="stable")])
+    return groups
 
 
-def _widths(groups: Sequence[ChannelGroup], ranked: _Ranked, cut: int, floor: float) -> list[int]:
+def _scores(network: nn.Module, groups: Sequence[ChannelGroup], importance: Importance) -> list[Tensor]:
+    return [group_scores(network, group, importance) for group in groups]
+
+
+def _charged(scores: Sequence[Tensor], macs: Sequence[int], charge: float) -> list[Tensor]:
+    """A charge of 1 takes as much from the channel of most MACs as lies between the lowest and the highest score."""
+    every = torch.cat(list(scores))
+    span = float(every.max() - every.min())
+    return [each - charge * span * cost / max(macs) for each, cost in zip(scores, macs, strict=True)]
+
+
+def _order(scores: Sequence[Tensor]) -> np.ndarray:
+    """The group of every channel of the network, the channel of lowest score first."""
+    owners = np.repeat(np.arange(len(scores)), [len(each) for each in scores])
+    return owners[np.argsort(torch.cat(list(scores)).numpy(), kind="stable")]
+
+
+def _widths(groups: Sequence[ChannelGroup], order: np.ndarray, cut: int, floor: float) -> list[int]:
     """Channels of every group when the `cut` least important ones go; falls when `cut` rises."""
-    gone = np.bincount(ranked.order[:cut], minlength=len(groups))
+    gone = np.bincount(order[:cut], minlength=len(groups))
     widths = []
     for group, less in zip(groups, gone.tolist(), strict=True):
         if less == 0:
@@ -169,12 +174,12 @@ def _pruned(
     network: nn.Module,
     image_shape: Sequence[int],
     groups: Sequence[ChannelGroup],
-    ranked: _Ranked,
+    scores: Sequence[Tensor],
     widths: Sequence[int],
 ) -> ChannelPruning:
     keep = {
-        group.root: scores.argsort(descending=True, stable=True)[:width].sort().values
-        for group, scores, width in zip(groups, ranked.scores, widths, strict=True)
+        group.root: each.argsort(descending=True, stable=True)[:width].sort().values
+        for group, each, width in zip(groups, scores, widths, strict=True)
     }
     changed = {
         name: (group.channels, width)

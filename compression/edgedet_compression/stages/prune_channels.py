@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
+from edgedet_compression.pruning.budget import Budget
 from edgedet_compression.pruning.channel_groups import channel_groups, group_scores
-from edgedet_compression.pruning.channels import prune_share, prune_to_parameters
+from edgedet_compression.pruning.channels import prune_share, prune_to_budget
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.importance import CRITERIA, Importance, random_scores, rank_correlation
 from edgedet_compression.recipe_stages import PruneChannelsStage
@@ -33,11 +34,10 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
         )
     shape = context.data.image_shape
     importance = _importance(stage)
-    if stage.parameters is not None:
-        found = prune_to_parameters(network, importance, shape, stage.parameters, stage.floor)
-    else:
-        assert stage.share is not None
+    if stage.share is not None:
         found = prune_share(network, importance, shape, stage.share, stage.floor)
+    else:
+        found = prune_to_budget(network, importance, shape, Budget(stage.parameters, stage.macs), stage.floor)
     save_network(found.network, context.folder.path / NETWORK)
     return {
         "parameters": parameter_count(found.network),

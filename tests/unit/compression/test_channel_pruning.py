@@ -4,8 +4,14 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks import families
 from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20
+from edgedet_compression.pruning.budget import Budget, WidthCost
 from edgedet_compression.pruning.channel_groups import channel_groups
-from edgedet_compression.pruning.channels import friendly_width, keep_channels, prune_share, prune_to_parameters
+from edgedet_compression.pruning.channels import (
+    friendly_width,
+    keep_channels,
+    prune_share,
+    prune_to_budget,
+)
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.importance import CRITERIA, network_slimming, random_scores, std_prune
 from edgedet_compression.pruning.layers import remove_coarse_branch
@@ -135,21 +141,66 @@ def test_a_budget_of_parameters_is_met_and_used(make):
     network = make()
     full = families.parameter_count(network)
     for share in (0.8, 0.5, 0.2):
-        result = prune_to_parameters(network, std_prune, IMAGE, int(share * full), floor=0.05)
+        result = prune_to_budget(network, std_prune, IMAGE, Budget(int(share * full)), floor=0.05)
         assert 0.5 * share * full <= families.parameter_count(result.network) <= share * full
     assert families.parameter_count(network) == full
 
 
 def test_a_budget_that_is_there_already_removes_nothing():
     network = small_yolo()
-    result = prune_to_parameters(network, std_prune, IMAGE, families.parameter_count(network))
+    result = prune_to_budget(network, std_prune, IMAGE, Budget(families.parameter_count(network)))
     assert result.widths == {}
     assert _same(_outputs(result.network, _images()), _outputs(network, _images()))
 
 
 def test_a_budget_below_the_floor_is_refused_with_what_can_be_reached():
     with pytest.raises(BuildRefused, match=r"parameters=100 cannot be met: floor=0.5 leaves \d"):
-        prune_to_parameters(small_vgg(), std_prune, IMAGE, 100, floor=0.5)
+        prune_to_budget(small_vgg(), std_prune, IMAGE, Budget(100), floor=0.5)
+    with pytest.raises(BuildRefused, match=r"macs=100 cannot be met: floor=0.5 leaves \d"):
+        prune_to_budget(small_vgg(), std_prune, IMAGE, Budget(macs=100), floor=0.5)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_budget_of_macs_is_met_and_used(make):
+    network = make()
+    full = count_cost(network, IMAGE).macs
+    for share in (0.8, 0.5, 0.2):
+        result = prune_to_budget(network, std_prune, IMAGE, Budget(macs=int(share * full)), floor=0.05)
+        assert 0.5 * share * full <= count_cost(result.network, IMAGE).macs <= share * full
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_the_cost_of_widths_is_that_of_the_network_built_with_them(make):
+    network = make()
+    groups = channel_groups(network, IMAGE)
+    built = prune_share(network, std_prune, IMAGE, 0.6)
+    widths = [built.widths.get(group.root, (0, group.channels))[1] for group in groups]
+    assert WidthCost(network, groups, IMAGE).at(widths) == count_cost(built.network, IMAGE)
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_a_budget_of_parameters_and_macs_is_met(make):
+    network = make()
+    whole = count_cost(network, IMAGE)
+    for budget in (Budget(whole.parameters // 2, whole.macs // 4), Budget(whole.parameters // 4, whole.macs // 2)):
+        both = prune_to_budget(network, std_prune, IMAGE, budget, floor=0.05)
+        assert not budget.exceeded_by(count_cost(both.network, IMAGE))
+
+
+def test_where_macs_are_scarce_more_parameters_stay_than_in_the_order_of_scores():
+    network = small_vgg()
+    whole = count_cost(network, IMAGE)
+    budget = Budget(whole.parameters // 2, whole.macs // 4)
+    both = prune_to_budget(network, std_prune, IMAGE, budget, floor=0.05)
+    by_score = prune_to_budget(network, std_prune, IMAGE, Budget(macs=budget.macs), floor=0.05)
+    assert families.parameter_count(by_score.network) < families.parameter_count(both.network) <= budget.parameters
+
+
+def test_macs_for_which_the_budget_of_parameters_leaves_room_charge_nothing():
+    network = small_vgg()
+    whole = count_cost(network, IMAGE)
+    both = prune_to_budget(network, std_prune, IMAGE, Budget(whole.parameters // 2, whole.macs))
+    assert both.widths == prune_to_budget(network, std_prune, IMAGE, Budget(whole.parameters // 2)).widths
 
 
 def test_a_share_out_of_range_is_refused_by_name():
@@ -187,7 +238,7 @@ def test_channel_pruning_composes_with_itself():
 def test_every_criterion_prunes_to_the_same_budget(name):
     network = small_vgg()
     budget = families.parameter_count(network) // 2
-    assert families.parameter_count(prune_to_parameters(network, CRITERIA[name], IMAGE, budget).network) <= budget
+    assert families.parameter_count(prune_to_budget(network, CRITERIA[name], IMAGE, Budget(budget)).network) <= budget
 
 
 def test_the_pruned_network_learns_and_keeps_the_mode():
