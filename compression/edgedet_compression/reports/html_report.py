@@ -129,16 +129,27 @@ def write_report(content: ReportContent, file: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "count": count, "size": size}
-    first, last = content.variants[0], content.variants[-1]
+    first = content.variants[0]
     text = environment.get_template("report.html.j2").render(
         content=content,
         first=first,
-        last=last,
+        foremost=foremost(content.variants),
         drawings=[draw(each) for each in content.charts],
         chart=chart,
         pictures=[_picture(pair, content.labels) for pair in content.photos],
     )
     file.write_text(text, encoding="utf-8")
+
+
+def foremost(variants: tuple[Variant, ...]) -> Variant:
+    """What a report tells first: of all but the first variant, the most accurate of the small ones.
+
+    Small is a file at most a tenth larger than the smallest.
+    """
+    others = variants[1:] or variants
+    smallest = min(each.file_bytes for each in others)
+    small = [each for each in others if each.file_bytes <= 1.1 * smallest]
+    return max(small, key=lambda each: [accuracy.value.value for accuracy in each.accuracy[:1]])
 
 
 def percent(share: float) -> str:

@@ -16,6 +16,7 @@ from edgedet_compression.reports.html_report import (
     ReportContent,
     Variant,
     count,
+    foremost,
     points,
     size,
     write_report,
@@ -99,6 +100,24 @@ def test_text_of_others_is_escaped(html: str):
     assert "Cells &lt;script&gt;" in html
     assert "Pruned &amp; quantized" in html
     assert "&lt;bee&gt; 87" in html
+
+
+def _small(name: str, value: float, file_bytes: int) -> Variant:
+    return Variant(name, (Accuracy("top1", Estimate(value, value, value)),), 1_000, 0.0, 1_000, file_bytes)
+
+
+def test_the_most_accurate_of_the_small_networks_comes_first():
+    dense, best, least, large = (
+        _small("dense", 0.93, 60_000_000),
+        _small("best", 0.92, 2_240_000),
+        _small("least", 0.91, 2_220_000),
+        _small("large", 0.925, 2_500_000),
+    )
+    assert foremost((dense, large, best, least)) is best
+    assert foremost((dense, large, least)) is least
+    assert foremost((dense,)) is dense
+    unmeasured = replace(best, accuracy=())
+    assert foremost((dense, unmeasured, least)) is least
 
 
 def test_it_holds_what_it_was_given(html: str):
