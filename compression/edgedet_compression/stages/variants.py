@@ -70,10 +70,7 @@ def measure_speeds(compared: Compared, shapes: list[Shape], progress: Progress) 
 
 
 def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[Variant]:
-    """The networks at the first shape, and the packages after them, each at its own.
-
-    Packages of further shapes come before those of the first, as the report sets its last variant beside its first.
-    """
+    """The networks at the first shape, and the packages after them, each at its own."""
     first = next(iter(speeds))
     baseline = next(iter(compared.networks))
     for name, network in compared.networks.items():
@@ -81,7 +78,7 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
         # Zeros are left out of the file that pruning of weights writes, with their positions counted.
         file_bytes = folders[name].result().get("bytes_sparse")
         yield _variant(name, accuracy, network, first, speeds[first][name], file_bytes)
-    for name, package in sorted(compared.packages.items(), key=lambda entry: _shape(entry[1]) == first):
+    for name, package in compared.packages.items():
         shape, start = _shape(package), _start(name, folders)
         accuracy = _accuracy(compared.figures["packages"][name], compared=True)
         size = "" if shape == first else f", {shape[1]} × {shape[2]} pixels"
