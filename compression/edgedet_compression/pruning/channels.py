@@ -19,8 +19,8 @@ from edgedet_compression.pruning.importance import Importance
 Keep = Mapping[str, Tensor]
 """Root of a group → the channels that stay, ascending."""
 _LARGE_STEP, _SMALL_STEP = 16, 4
-_CHARGES = [0.0, *np.geomspace(1e-3, 1e3, 77).tolist()]
-"""λ in the unit of `_charged`, in steps of a fifth."""
+_CHARGES = [0.0, *np.geomspace(1e-3, 1, 39).tolist()]
+"""λ in the unit of `_charged`, in steps of a fifth, as long as scores weigh more than MACs."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def prune_to_budget(
 
         score - λ · MACs of the channel
 
-    with the lowest λ at which what fits the limit of parameters fits that of MACs, too. With λ = 0 channels would go
-    until the tighter limit holds, and much of the other would be left unused.
+    with the lowest λ at which what fits the limit of parameters fits that of MACs, too: with λ = 0 channels would go
+    until the tighter limit holds, and much of the other would be left unused. Where no λ does, as beside a limit of
+    parameters that hardly binds, scores alone decide.
 
     Args:
         network: has a specification; it stays as it is.
@@ -67,19 +68,15 @@ def prune_to_budget(
 
         return _widths(groups, order, _first(holds, len(order)), floor)
 
-    order = _order(scores)
-    for name, limit, least in budget.exceeded_by(cost.at(_widths(groups, order, len(order), floor))):
+    by_score = _order(scores)
+    for name, limit, least in budget.exceeded_by(cost.at(_widths(groups, by_score, len(by_score), floor))):
         raise BuildRefused(f"{name}={limit:,} cannot be met: floor={floor} leaves {least:,}; lower the floor")
-    if budget.parameters is None or budget.macs is None:
-        return _pruned(network, image_shape, groups, scores, narrowed(order, budget))
-    macs = cost.macs_of_a_channel()
-    for charge in _CHARGES:
-        order = _order(_charged(scores, macs, charge))
-        widths = narrowed(order, Budget(budget.parameters))
-        if not budget.exceeded_by(cost.at(widths)):
-            break
-    else:  # even where channels go by their MACs alone, more must go than the parameters ask
-        widths = narrowed(order, budget)
+    widths = narrowed(by_score, budget)
+    if budget.parameters is not None and budget.macs is not None:
+        macs = cost.macs_of_a_channel()
+        orders = (_order(_charged(scores, macs, charge)) for charge in _CHARGES)
+        fitting = (narrowed(order, Budget(budget.parameters)) for order in orders)
+        widths = next((each for each in fitting if not budget.exceeded_by(cost.at(each))), widths)
     return _pruned(network, image_shape, groups, scores, widths)
 
 

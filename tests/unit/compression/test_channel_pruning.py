@@ -196,6 +196,13 @@ def test_where_macs_are_scarce_more_parameters_stay_than_in_the_order_of_scores(
     assert families.parameter_count(by_score.network) < families.parameter_count(both.network) <= budget.parameters
 
 
+def test_beside_a_limit_of_parameters_that_does_not_bind_scores_alone_decide():
+    network = small_vgg()
+    whole = count_cost(network, IMAGE)
+    both = prune_to_budget(network, std_prune, IMAGE, Budget(whole.parameters, whole.macs // 4))
+    assert both.widths == prune_to_budget(network, std_prune, IMAGE, Budget(macs=whole.macs // 4)).widths
+
+
 def test_macs_for_which_the_budget_of_parameters_leaves_room_charge_nothing():
     network = small_vgg()
     whole = count_cost(network, IMAGE)
