@@ -137,7 +137,7 @@ class PruneChannelsStage(_Stage):
     criterion: Criterion = "std-prune"
     parameters: Annotated[int, Field(gt=0)] | None = None
     macs: Annotated[int, Field(gt=0)] | None = None
-    """At most this many parameters, and MACs of an image, are left, …"""
+    """At most this many parameters, and MACs of one image at the size of `[data]`, are left, …"""
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
     """… or this share of all channels goes, up to rounding and what the floor keeps."""
     floor: Share = 0.1
@@ -148,7 +148,9 @@ class PruneChannelsStage(_Stage):
     @model_validator(mode="after")
     def _one_measure(self) -> Self:
         if (self.parameters is None and self.macs is None) == (self.share is None):
-            raise ValueError("give either parameters or macs (that are left at most) or share (of channels that go)")
+            raise ValueError(
+                "give parameters, macs or both (that are left at most), or else share (of channels that go)"
+            )
         return self
 
 

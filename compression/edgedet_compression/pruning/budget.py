@@ -16,7 +16,7 @@ class Budget:
     parameters: int | None = None
     """BatchNorm and biases counted."""
     macs: int | None = None
-    """Of one image."""
+    """Of one image of the size that they are counted at."""
 
     def exceeded_by(self, cost: Cost) -> list[tuple[str, int, int]]:
         """Each limit that does not hold: its name, the limit, and what the network has."""

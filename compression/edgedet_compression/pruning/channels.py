@@ -20,7 +20,7 @@ Keep = Mapping[str, Tensor]
 """Root of a group → the channels that stay, ascending."""
 _LARGE_STEP, _SMALL_STEP = 16, 4
 _CHARGES = [0.0, *np.geomspace(1e-3, 1, 39).tolist()]
-"""λ in the unit of `_charged`, in steps of a fifth, as long as scores weigh more than MACs."""
+"""λ, in steps of a fifth."""
 
 
 @dataclass(frozen=True)
@@ -37,24 +37,23 @@ def prune_to_budget(
 ) -> ChannelPruning:
     """As many channels as fit into a budget.
 
-    The lowest scores go first. Where parameters and MACs both have a limit, scores are charged for MACs, as in
-    Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", section 2.3:
+    The lowest scores go first. Where the limit of parameters alone leaves too many MACs, scores are charged for these,
+    after Molchanov et al. 2017, "Pruning Convolutional Neural Networks for Resource Efficient Inference", section 2.4:
 
-        score - λ · MACs of the channel
+        score - λ · MACs that the whole network saves without the channel
 
-    with the lowest λ at which what fits the limit of parameters fits that of MACs, too: with λ = 0 channels would go
-    until the tighter limit holds, and much of the other would be left unused. Where no λ does, as beside a limit of
-    parameters that hardly binds, scores alone decide.
+    λ rises until what fits the limit of parameters fits that of MACs, too, and 1 at most (`_charged` has its unit).
+    Channels go until both limits hold; of all λ the one counts that keeps the highest sum of scores.
 
     Args:
         network: has a specification; it stays as it is.
         importance: scores per channel.
-        image_shape: (channels, rows, columns) of an input.
+        image_shape: (channels, rows, columns) of an input, of which MACs are counted.
         budget: what is left at most.
         floor: share of a layer's channels, 0…1, that stay in any case.
 
     Raises:
-        BuildRefused: the floor does not allow so little.
+        BuildRefused: the floor does not allow so little, or a score is no number.
     """
     groups = _groups(network, image_shape)
     scores = _scores(network, groups, importance)
@@ -68,16 +67,22 @@ def prune_to_budget(
 
         return _widths(groups, order, _first(holds, len(order)), floor)
 
-    by_score = _order(scores)
-    for name, limit, least in budget.exceeded_by(cost.at(_widths(groups, by_score, len(by_score), floor))):
-        raise BuildRefused(f"{name}={limit:,} cannot be met: floor={floor} leaves {least:,}; lower the floor")
-    widths = narrowed(by_score, budget)
-    if budget.parameters is not None and budget.macs is not None:
-        macs = cost.macs_of_a_channel()
-        orders = (_order(_charged(scores, macs, charge)) for charge in _CHARGES)
-        fitting = (narrowed(order, Budget(budget.parameters)) for order in orders)
-        widths = next((each for each in fitting if not budget.exceeded_by(cost.at(each))), widths)
-    return _pruned(network, image_shape, groups, scores, widths)
+    every = sum(group.channels for group in groups)
+    broken = budget.exceeded_by(cost.at(_widths(groups, _order(scores), every, floor)))
+    if broken:
+        told = ", ".join(
+            f"{name}={limit:,} cannot be met: floor={floor} leaves {least:,}" for name, limit, least in broken
+        )
+        raise BuildRefused(f"{told}; lower the floor or raise what cannot be met")
+    macs = cost.macs_of_a_channel()
+    found = []
+    for charge in _CHARGES if budget.macs is not None and budget.parameters is not None else [0.0]:
+        order = _order(_charged(scores, macs, charge))
+        found.append(narrowed(order, budget))
+        if not budget.exceeded_by(cost.at(narrowed(order, Budget(budget.parameters)))):
+            break
+    best = max(found, key=lambda widths: _kept(scores, widths))
+    return _pruned(network, image_shape, groups, scores, best)
 
 
 def prune_share(
@@ -126,7 +131,16 @@ def _groups(network: nn.Module, image_shape: Sequence[int]) -> list[ChannelGroup
 
 
 def _scores(network: nn.Module, groups: Sequence[ChannelGroup], importance: Importance) -> list[Tensor]:
-    return [group_scores(network, group, importance) for group in groups]
+    scores = [group_scores(network, group, importance) for group in groups]
+    for group, each in zip(groups, scores, strict=True):
+        if not torch.isfinite(each).all():
+            raise BuildRefused(f"layer {group.root} has weights that are no numbers: its channels cannot be ranked")
+    return scores
+
+
+def _kept(scores: Sequence[Tensor], widths: Sequence[int]) -> float:
+    """Sum of the scores of the channels that stay."""
+    return sum(float(each.topk(width).values.sum()) for each, width in zip(scores, widths, strict=True))
 
 
 def _charged(scores: Sequence[Tensor], macs: Sequence[int], charge: float) -> list[Tensor]:

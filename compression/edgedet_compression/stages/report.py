@@ -19,7 +19,7 @@ from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.processor import processor_name
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, SensitivityStage
+from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, PruneChannelsStage, SensitivityStage
 from edgedet_compression.reports.chart import COLORS, Chart, Curve
 from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, ReportContent, write_report
 from edgedet_compression.runs import StageFolder
@@ -72,6 +72,7 @@ def report_run(
         "onnxruntime": ort.__version__,
     }
     first, *further = speeds
+    layers_of, layers = _kept_channels(recipe, folders)
     by_class = class_table(compared)
     done = [stage for stage in recipe.stages if folders[stage.name].done]
     branches = [branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)]
@@ -87,7 +88,8 @@ def report_run(
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders), *_sensitivity_charts(recipe, folders)),
         photos=_photos(data, compared),
         labels=data.labels,
-        layers=_layers(recipe, folders),
+        layers=layers,
+        layers_of=layers_of,
         tables=(
             *branches,
             *(speed_table(speeds, shape) for shape in further),
@@ -218,8 +220,10 @@ def _sure(found: Detections) -> Detections:
     return Detections(found.boxes[chosen], found.scores[chosen], found.labels[chosen])
 
 
-def _layers(recipe: Recipe, folders: Mapping[str, StageFolder]) -> tuple[LayerChannels, ...]:
-    """Of the last channel pruning."""
-    widths = [folders[stage.name].result().get("widths") for stage in recipe.stages if folders[stage.name].done]
-    found = [entry for entry in widths if entry]
-    return tuple(LayerChannels(name, *pair) for name, pair in found[-1].items()) if found else ()
+def _kept_channels(recipe: Recipe, folders: Mapping[str, StageFolder]) -> tuple[str, tuple[LayerChannels, ...]]:
+    """The last channel pruning, and what it left."""
+    for stage in reversed(recipe.stages):
+        if isinstance(stage, PruneChannelsStage) and folders[stage.name].done:
+            widths = folders[stage.name].result()["widths"]
+            return stage.name, tuple(LayerChannels(layer, *pair) for layer, pair in widths.items())
+    return "", ()

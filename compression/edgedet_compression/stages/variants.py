@@ -1,7 +1,7 @@
 """What a report compares: the networks and packages of an evaluation, with their accuracy, sizes and speed."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def variants(compared: Compared, folders: Folders, speeds: Speeds) -> Iterator[V
         accuracy = _accuracy(compared.figures["packages"][name], compared=True)
         size = "" if shape == first else f", {shape[1]} × {shape[2]} pixels"
         title = f"{package.reference}: {start} as {quantized_name(package)}{size}"
-        yield _variant(title, accuracy, _network(start, compared, folders), shape, speeds[shape][name])
+        shown = _variant(title, accuracy, _network(start, compared, folders), shape, speeds[shape][name])
+        yield replace(shown, package=True)
 
 
 def speed_table(speeds: Speeds, shape: Shape) -> FigureTable:

@@ -146,7 +146,7 @@ def test_a_detector_loses_a_branch_and_channels_and_becomes_a_package_and_a_repo
     assert text.count("data:image/jpeg") >= 3
     assert "Speed at 96 × 96 pixels" in text
     rows = re.findall(r"<tr><td>([^<]*:1: [^<]*)</td>", text)
-    assert rows == ["larger-squares:1: thin as int8, 96 × 96 pixels", "squares:1: thin as int8"]
+    assert rows == ["squares:1: thin as int8", "larger-squares:1: thin as int8, 96 × 96 pixels"]
     assert "Speed and MACs at 64 × 64 pixels, or those that a row names" in text
     assert "Photo 1, teacher: " in text
     assert "Photo 1, squares:1: " in text

@@ -56,6 +56,7 @@ def content(photos: list[Path]) -> ReportContent:
         photos=tuple(PhotoPair(each, BOX, NOTHING, ("fp32", "cells:1")) for each in pixels),
         labels=("<ant>", "<bee>"),
         layers=(LayerChannels("conv0", 32, 24), LayerChannels("conv1", 64, 16)),
+        layers_of="thinned",
     )
 
 
@@ -118,10 +119,28 @@ def test_the_most_accurate_of_the_small_networks_comes_first():
     assert foremost((dense,)) is dense
     unmeasured = replace(best, accuracy=())
     assert foremost((dense, unmeasured, least)) is least
+    package = replace(least, name="package", package=True)
+    assert foremost((dense, best, package)) is package
+
+
+def test_what_stands_first_need_not_be_the_last(tmp_path: Path):
+    variants = tuple(_small(name, value, 1_000) for name, value in (("a", 0.9), ("b", 0.8), ("c", 0.7)))
+    write_report(replace(content([]), variants=variants), tmp_path / "report.html")
+    assert "“b” beside “a”" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_it_holds_what_it_was_given(html: str):
-    for text in ("90.12", "−0.71 (−1.65 … +0.25)", "61.52 M", "246.80 MB", "96.00 %", "11.90 ×", "80 images", "÷ 8.01"):
+    for text in (
+        "90.12",
+        "−0.71 (−1.65 … +0.25)",
+        "61.52 M",
+        "246.80 MB",
+        "96.00 %",
+        "11.90 ×",
+        "80 images",
+        "÷ 8.01",
+        "kept by thinned",
+    ):
         assert text in html, text
     assert "75 %" in html
     assert "width: 25.0%" in html
