@@ -26,7 +26,7 @@ test: $(VENV)/.dev ## all tests that need neither torch, data sets, Docker nor q
 	$(BIN)/python -m pytest --ignore tests/integration/runtime tests/integration tests/system
 
 test-torch: $(VENV)/.full ## tests of networks, training and pruning, which need torch
-	$(BIN)/python -m pytest -m needs_torch
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m needs_torch
 
 test-data: $(VENV)/.full ## tests on the data sets and weights in EDGEDET_DATA
 	$(BIN)/python -m pytest -m needs_data
