@@ -149,7 +149,7 @@ class PruneChannelsStage(_Stage):
     def _one_measure(self) -> Self:
         if (self.parameters is None and self.macs is None) == (self.share is None):
             raise ValueError(
-                "give parameters, macs or both (that are left at most), or else share (of channels that go)"
+                "give parameters, macs or both (that are left at most), or share (of channels that go) in their place"
             )
         return self
 

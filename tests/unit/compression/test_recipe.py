@@ -79,7 +79,12 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         (
             SMALL.split("[[stages]]")[2],
             '\nname = "second"\nkind = "prune-channels"\nstart = "first"',
-            "parameters .* or share",
+            "give parameters, .* or share",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
+            '\nname = "second"\nkind = "prune-channels"\nstart = "first"\nmacs = 1_000\nshare = 0.5',
+            "stage second: give parameters, macs or both",
         ),
         (
             SMALL.split("[[stages]]")[2],
