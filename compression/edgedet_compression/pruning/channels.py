@@ -59,27 +59,13 @@ def prune_to_budget(
     scores = _scores(network, groups, importance)
     cost = WidthCost(network, groups, image_shape)
 
-    def narrowed(order: np.ndarray, limits: Budget) -> list[int]:
-        """Widths when as few channels go, in this order, as the limits ask."""
-
-        def holds(cut: int) -> bool:
-            return not limits.exceeded_by(cost.at(_widths(groups, order, cut, floor)))
-
-        return _widths(groups, order, _first(holds, len(order)), floor)
-
-    every = sum(group.channels for group in groups)
-    broken = budget.exceeded_by(cost.at(_widths(groups, _order(scores), every, floor)))
-    if broken:
-        told = ", ".join(
-            f"{name}={limit:,} cannot be met: floor={floor} leaves {least:,}" for name, limit, least in broken
-        )
-        raise BuildRefused(f"{told}; lower the floor or raise what cannot be met")
+    _refuse_what_the_floor_forbids(groups, cost, budget, floor)
     macs = cost.macs_of_a_channel()
     found = []
     for charge in _CHARGES if budget.macs is not None and budget.parameters is not None else [0.0]:
         order = _order(_charged(scores, macs, charge))
-        found.append(narrowed(order, budget))
-        if not budget.exceeded_by(cost.at(narrowed(order, Budget(budget.parameters)))):
+        found.append(_narrowed(groups, cost, order, budget, floor))
+        if not budget.exceeded_by(cost.at(_narrowed(groups, cost, order, Budget(budget.parameters), floor))):
             break
     best = max(found, key=lambda widths: _kept(scores, widths))
     return _pruned(network, image_shape, groups, scores, best)
@@ -156,20 +142,43 @@ def _order(scores: Sequence[Tensor]) -> np.ndarray:
     return owners[np.argsort(torch.cat(list(scores)).numpy(), kind="stable")]
 
 
+def _refuse_what_the_floor_forbids(
+    groups: Sequence[ChannelGroup], cost: WidthCost, budget: Budget, floor: float
+) -> None:
+    least = [_narrowest(group, floor) for group in groups]
+    broken = budget.exceeded_by(cost.at(least))
+    if broken:
+        told = (f"{name}={limit:,} cannot be met: floor={floor} leaves {has:,}" for name, limit, has in broken)
+        raise BuildRefused(f"{', '.join(told)}; lower the floor or raise what cannot be met")
+
+
+def _narrowed(
+    groups: Sequence[ChannelGroup], cost: WidthCost, order: np.ndarray, limits: Budget, floor: float
+) -> list[int]:
+    """Widths when as few channels go, in this order, as the limits ask."""
+
+    def holds(cut: int) -> bool:
+        return not limits.exceeded_by(cost.at(_widths(groups, order, cut, floor)))
+
+    return _widths(groups, order, _first(holds, len(order)), floor)
+
+
 def _widths(groups: Sequence[ChannelGroup], order: np.ndarray, cut: int, floor: float) -> list[int]:
     """Channels of every group when the `cut` least important ones go; falls when `cut` rises."""
-    gone = np.bincount(order[:cut], minlength=len(groups))
-    widths = []
-    for group, less in zip(groups, gone.tolist(), strict=True):
-        if less == 0:
-            widths.append(group.channels)
-            continue
-        least = max(1, math.ceil(floor * group.channels))
-        width = friendly_width(max(least, group.channels - less), group.channels)
-        if width < least:
-            width = min(group.channels, width + (_LARGE_STEP if width >= _LARGE_STEP else _SMALL_STEP))
-        widths.append(width)
-    return widths
+    gone = np.bincount(order[:cut], minlength=len(groups)).tolist()
+    return [
+        max(_narrowest(group, floor), friendly_width(group.channels - less, group.channels)) if less else group.channels
+        for group, less in zip(groups, gone, strict=True)
+    ]
+
+
+def _narrowest(group: ChannelGroup, floor: float) -> int:
+    """The friendly width at or above what the floor keeps."""
+    least = max(1, math.ceil(floor * group.channels))
+    width = friendly_width(least, group.channels)
+    if width < least:
+        width = min(group.channels, width + (_LARGE_STEP if width >= _LARGE_STEP else _SMALL_STEP))
+    return width
 
 
 def _first(holds: Callable[[int], bool], most: int) -> int:
