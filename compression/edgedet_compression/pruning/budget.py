@@ -50,7 +50,6 @@ class WidthCost:
                 self._layers[name] = _Layer(outputs, inputs, kernel, bias, positions)
         in_layers = sum(each.outputs * (each.inputs * each.kernel + each.bias) for each in self._layers.values())
         self._rest = whole.parameters - in_layers
-        self._widths = [group.channels for group in groups]
 
     def at(self, widths: Sequence[int]) -> Cost:
         """When every group, in the order given, has so many channels."""
@@ -73,8 +72,9 @@ class WidthCost:
 
     def macs_of_a_channel(self) -> list[int]:
         """Of each group: the MACs that the whole network saves without one of its channels."""
-        whole = self.at(self._widths).macs
+        widths = [group.channels for group in self._groups]
+        whole = self.at(widths).macs
         return [
-            whole - self.at([width - (place == index) for place, width in enumerate(self._widths)]).macs
-            for index in range(len(self._widths))
+            whole - self.at([*widths[:place], widths[place] - 1, *widths[place + 1 :]]).macs
+            for place in range(len(widths))
         ]

@@ -45,7 +45,7 @@ class Variant:
     file_bytes: int
     latency: Latency | None = None
     package: bool = False
-    """Quantized, as it is shipped; others are float networks on the way there."""
+    """As it is shipped; others are networks of stages on the way there."""
 
 
 @dataclass(frozen=True)

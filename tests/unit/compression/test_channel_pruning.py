@@ -8,12 +8,7 @@ from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20
 from edgedet_compression.pruning.budget import Budget, WidthCost
 from edgedet_compression.pruning.channel_groups import channel_groups, group_scores
-from edgedet_compression.pruning.channels import (
-    friendly_width,
-    keep_channels,
-    prune_share,
-    prune_to_budget,
-)
+from edgedet_compression.pruning.channels import friendly_width, keep_channels, prune_share, prune_to_budget
 from edgedet_compression.pruning.cost import count_cost
 from edgedet_compression.pruning.importance import CRITERIA, network_slimming, random_scores, std_prune
 from edgedet_compression.pruning.layers import remove_coarse_branch
