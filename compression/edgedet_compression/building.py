@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 from edgedet_runtime.errors import RuntimeFault
-from edgedet_runtime.manifest import InputSpec, Manifest, Metric, Provenance
+from edgedet_runtime.manifest import NAME_PATTERN, InputSpec, Metric, Provenance
 from edgedet_runtime.package import Package, file_sha256, load_package
 from edgedet_runtime.verification import verify_package
 
@@ -31,8 +31,6 @@ from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
 from edgedet_compression.sources import folder_sha256
-
-NAME_PATTERN: str = Manifest.model_json_schema()["properties"]["name"]["pattern"]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,7 @@ from dataclasses import fields
 
 from pydantic import TypeAdapter, ValidationError
 
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation
-from edgedet_compression.data.image_augmentation import ImageAugmentation
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation, ImageAugmentation
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
     EvaluateStage,

@@ -2,16 +2,16 @@
 
 from typing import Annotated, Literal, Self
 
+from edgedet_runtime.manifest import NAME_PATTERN
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from edgedet_compression.building import NAME_PATTERN
 from edgedet_compression.training.schedule import NotNegative, Schedule, Seed, Share
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Criterion = Literal["std-prune", "network-slimming", "l1-norm", "l2-norm", "geometric-median", "random"]
 Augmentation = dict[str, JsonValue]
-"""Fields of `DetectionAugmentation` or `ImageAugmentation`; what is not given has its default there."""
+"""Fields of `DetectionAugmentation` or `ImageAugmentation` in `data.augmentation_settings`."""
 Reference = Annotated[str, Field(min_length=1)]
 """A stage of this recipe, or RECIPE/STAGE of another one."""
 

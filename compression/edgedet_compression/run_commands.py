@@ -1,7 +1,6 @@
 """The commands of ``edgedet-compress`` around recipes: run them, go on, look at what they reached.
 
-Torch takes seconds to import, and the commands that build from given networks do without it: what needs it is imported
-where it is used.
+Torch takes seconds to import: what needs it is imported where it is used, after the recipe was read and checked.
 """
 # ruff: noqa: PLC0415
 
@@ -17,6 +16,8 @@ from rich.table import Table
 from edgedet_compression.commands import Data, app
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress
+from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
+from edgedet_compression.recipe_stages import ExportStage
 from edgedet_compression.sources import data_folder
 from edgedet_compression.terminal import bars, faults_told, out
 
@@ -48,8 +49,6 @@ def recipes(
     - edgedet-compress recipes my-detector > mine.toml
     """
     with faults_told():
-        from edgedet_compression.recipe import load_recipe, recipe_names, recipe_text
-
         if name is not None:
             text = recipe_text(name)
             if sys.stdout.isatty():
@@ -83,10 +82,10 @@ def run(
     - edgedet-compress run mine.toml --until dense
     """
     with faults_told(_KEPT), bars() as progress:
-        from edgedet_compression.recipe import load_recipe
+        found = load_recipe(recipe)
         from edgedet_compression.runner import run_recipe
 
-        done = run_recipe(load_recipe(recipe), _place(data, runs, models, progress), until)
+        done = run_recipe(found, _place(data, runs, models, progress), until)
     _show(done)
 
 
@@ -97,10 +96,10 @@ def resume(recipe: RecipeName, data: Data = None, runs: Runs = None, models: Mod
     Example: edgedet-compress resume yolov3-bccd
     """
     with faults_told(_KEPT), bars() as progress:
-        from edgedet_compression.recipe import load_recipe
+        found = load_recipe(recipe)
         from edgedet_compression.runner import folders_of, run_recipe
 
-        found, place = load_recipe(recipe), _place(data, runs, models, progress)
+        place = _place(data, runs, models, progress)
         if not any(folder.path.is_dir() for folder in folders_of(found, place).values()):
             raise BuildRefused(f"{recipe} was never begun below {place.runs}: edgedet-compress run {recipe}")
         done = run_recipe(found, place)
@@ -120,15 +119,14 @@ def export(
     Example: edgedet-compress export yolov3-bccd package
     """
     with faults_told(_KEPT), bars() as progress:
-        from edgedet_compression.recipe import load_recipe
-        from edgedet_compression.recipe_stages import ExportStage
-        from edgedet_compression.runner import run_recipe
-
-        found, place = load_recipe(recipe), _place(data, runs, models, progress)
+        found = load_recipe(recipe)
         names = [stage] if stage else [entry.name for entry in found.stages if isinstance(entry, ExportStage)]
         if not names or any(not isinstance(found.stage(name), ExportStage) for name in names):
             known = ", ".join(entry.name for entry in found.stages if isinstance(entry, ExportStage)) or "none"
             raise BuildRefused(f"{stage or recipe}: no export stage; {found.name} has: {known}")
+        from edgedet_compression.runner import run_recipe
+
+        place = _place(data, runs, models, progress)
         done: dict[str, StageFolder] = {}
         for name in names:
             done |= run_recipe(found, place, name)
@@ -148,16 +146,16 @@ def report(
     Example: edgedet-compress report yolov3-bccd --to report.html
     """
     with faults_told(), bars() as progress:
-        from edgedet_compression.recipe import load_recipe
-        from edgedet_compression.runner import folders_of, folders_read, open_data
-        from edgedet_compression.stages.report import report_run
-
-        found, place = load_recipe(recipe), _place(data, runs, models, progress)
+        found = load_recipe(recipe)
         target = file or Path(f"{found.name}.html")
         if target.suffix == ".json":
             raise BuildRefused(f"--to {target}: the figures are written there; give the HTML file a name of its own")
         if target.is_dir() or not target.absolute().parent.is_dir():
             raise BuildRefused(f"--to {target}: no file can be written there; give the HTML file's name in a folder")
+        from edgedet_compression.runner import folders_of, folders_read, open_data
+        from edgedet_compression.stages.report import report_run
+
+        place = _place(data, runs, models, progress)
         folders = folders_of(found, place)
         known = folders | folders_read(found, folders, place)
         report_run(found, known, open_data(found, place), target, f"edgedet-compress run {recipe}", progress)

@@ -1,11 +1,15 @@
-"""95 % intervals: paired bootstrap over photos, shares (Wilson), their paired differences (Tango), medians, means."""
+"""95 % intervals: paired bootstrap over photos, shares (Wilson), their paired differences (Tango), medians, means.
+
+Scipy loads its parts when they are first used: its statistics take a second, which commands that measure nothing are
+spared.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 CONFIDENCE = 0.95
 RESAMPLES = 1000
@@ -53,7 +57,7 @@ def bootstrap_share(value: float, replicates: NDArray[np.float64]) -> Estimate:
 
 def proportion(successes: int, trials: int) -> Estimate:
     """A share of independent trials with Wilson's interval (Wilson 1927)."""
-    found = stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
+    found = scipy.stats.binomtest(successes, trials).proportion_ci(CONFIDENCE, method="wilson")
     return Estimate(successes / trials, float(found.low), float(found.high))
 
 
@@ -65,7 +69,7 @@ def median_interval(values: Sequence[float]) -> Estimate:
     """
     ordered = np.sort(np.asarray(values, np.float64))
     # The r-th smallest value is above the median where fewer than r values are below: P(Binomial(n, ½) < r) ≤ 2.5 %.
-    low = max(0, int(stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1)
+    low = max(0, int(scipy.stats.binom.ppf((1 - CONFIDENCE) / 2, len(ordered), 0.5)) - 1)
     return Estimate(float(np.median(ordered)), float(ordered[low]), float(ordered[-1 - low]))
 
 
@@ -75,7 +79,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     mean = float(np.mean(values))
     if count == 1:
         return Estimate(mean, -np.inf, np.inf)
-    reach = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
+    reach = scipy.stats.t.ppf((1 + CONFIDENCE) / 2, count - 1) * np.std(values, ddof=1) / np.sqrt(count)
     return Estimate(mean, float(mean - reach), float(mean + reach))
 
 
@@ -89,7 +93,7 @@ def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Es
     photos = len(first)
     b, c = int((second & ~first).sum()), int((first & ~second).sum())
     difference = (b - c) / photos
-    z = float(stats.norm.ppf((1 + CONFIDENCE) / 2))
+    z = float(scipy.stats.norm.ppf((1 + CONFIDENCE) / 2))
 
     def excess(delta: float, sign: float) -> float:
         """Of the score over `sign`·z, times its deviation: it falls with δ."""
@@ -99,6 +103,6 @@ def paired_difference(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Es
         return float(b - c - photos * delta - sign * z * deviation)
 
     # At the difference itself the deviation may be 0, as beyond all that is refused: the roots are beside it.
-    low = -1.0 if difference == -1 else optimize.brentq(excess, -1.0, difference - _BESIDE, args=(1.0,))
-    high = 1.0 if difference == 1 else optimize.brentq(excess, difference + _BESIDE, 1.0, args=(-1.0,))
+    low = -1.0 if difference == -1 else scipy.optimize.brentq(excess, -1.0, difference - _BESIDE, args=(1.0,))
+    high = 1.0 if difference == 1 else scipy.optimize.brentq(excess, difference + _BESIDE, 1.0, args=(-1.0,))
     return Estimate(difference, float(low), float(high))

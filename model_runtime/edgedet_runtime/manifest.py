@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SCHEMA_VERSION = 1
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+"""Of packages: a folder, a part of URLs and of metrics."""
 
 Task = Literal["detect", "classify"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -135,7 +137,7 @@ class Manifest(_Record):
     """`manifest.json` of a package; the JSON Schema is in docs/manifest.schema.json."""
 
     schema_version: Literal[1] = 1
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    name: str = Field(pattern=NAME_PATTERN)
     version: int = Field(ge=1)
     task: Task
     description: str = ""

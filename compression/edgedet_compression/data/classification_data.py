@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, best_class, classification_metrics, package_answers
-from edgedet_compression.data.image_augmentation import ImageAugmentation
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
 from edgedet_compression.data.labeled_images import (
     CIFAR10_NORMALIZATION,
     IMAGENET_NORMALIZATION,
@@ -46,6 +46,7 @@ from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.recipe import DataSettings
 from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.training.classification import ClassificationTask, predict
+from edgedet_compression.training.precision import dtype_of
 
 _FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg16": vgg16,
@@ -208,7 +209,7 @@ class ClassificationData:
             label_smoothing=stage.schedule.label_smoothing,
             distill=_distillation(stage, teacher, first_epoch),
             first_epoch=first_epoch,
-            dtype=stage.schedule.dtype,
+            dtype=dtype_of(stage.schedule.precision),
         )
 
     def score(self, network: nn.Module) -> list[ShareRight]:
@@ -314,5 +315,5 @@ def _distillation(
         return None
     how = stage.distillation
     answers = KeptAnswers(teacher.answers) if how.views else None
-    dtype = stage.schedule.dtype
+    dtype = dtype_of(stage.schedule.precision)
     return TeacherLogits(teacher.network, how.temperature, how.weight, dtype, how.views, first_epoch, answers)

@@ -4,42 +4,17 @@ Mosaics: Bochkovskiy et al. 2020, "YOLOv4", section 3.3. One affine warp a photo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation
 from edgedet_compression.data.boxed_photos import BoxedPhoto, Boxes, Pixels
 
 _FILL = (114, 114, 114)
 _LEAST_SIDE = 2.0
 _LEAST_VISIBLE = 0.2
-_Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class DetectionAugmentation:
-    """How far photos are changed."""
-
-    mosaic: _Share = 0.5
-    """Share of samples that are mosaics."""
-    scale: _Share = 0.4
-    """Photos are scaled by exp of up to this, up or down; 1: from 0.37 to 2.7 times."""
-    translation: _Share = 0.1
-    """Share of the input's side."""
-    flip: bool = True
-    """Left and right."""
-    flip_vertical: bool = False
-    """Top and bottom: where photos have no up."""
-    hue: _Share = 0.015
-    saturation: _Share = 0.5
-    brightness: _Share = 0.3
-    """Greatest relative changes, 0…1."""
-    plain_epochs: Annotated[int, Field(ge=0)] = 0
-    """Last epochs without mosaics, so that training ends on photos as they are."""
 
 
 def sample(

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from edgedet_compression.accuracy import Measured, as_detections, detection_metrics, package_answers
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation
 from edgedet_compression.data.boxed_photos import decoded, load_boxed_photos
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.data.score import ClassFigure, MeanPrecision
 from edgedet_compression.data.shared_photos import refuse_shared_photos
 from edgedet_compression.data.splits import hold_out
@@ -36,6 +36,7 @@ from edgedet_compression.recipe import DataSettings
 from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.sources import folder_sha256
 from edgedet_compression.training.detection import DetectionTask, PreparedPhotos, score_network
+from edgedet_compression.training.precision import dtype_of
 from edgedet_compression.training.yolo_loss import YoloLoss
 
 _COARSEST = 32
@@ -280,7 +281,7 @@ def _distillation(stage: TrainStage | PruneWeightsStage, teacher: Teacher | None
     if teacher is None or stage.distillation is None:
         return None
     assert isinstance(teacher.network, DarknetModule)
-    return TeacherHeads(teacher.network, stage.distillation.weight, stage.schedule.dtype)
+    return TeacherHeads(teacher.network, stage.distillation.weight, dtype_of(stage.schedule.precision))
 
 
 def _with_boxes(dataset: CocoDataset) -> set[int]:

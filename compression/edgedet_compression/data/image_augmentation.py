@@ -5,39 +5,15 @@ last in memory, as convolutions like them.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
+
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
 
 # Luma of ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
-_Share = Annotated[float, Field(ge=0, le=1)]
-
-
-@dataclass(frozen=True)
-class ImageAugmentation:
-    """How far images are changed."""
-
-    flip: Literal["none", "random", "alternating"] = "alternating"
-    """Left and right. Alternating: half of the images in the first epoch, then each in every other (Jordan 2024,
-    "94% on CIFAR-10 in 3.29 Seconds on a Single GPU"), so that two epochs show both sides of all."""
-    translate: Annotated[int, Field(ge=0)] = 4
-    """Greatest shift, in pixels, in both directions."""
-    pad: Literal["reflect", "zero"] = "reflect"
-    """What is moved in from beyond the edge: the image's reflection, or black."""
-    cutout: Annotated[int, Field(ge=0)] = 0
-    """Side of a square of the data set's mean color, its center anywhere (DeVries & Taylor 2017); 0: none."""
-    brightness: _Share = 0.0
-    contrast: _Share = 0.0
-    saturation: _Share = 0.0
-    """Greatest relative changes, 0…1."""
-
-
-UNCHANGED = ImageAugmentation(flip="none", translate=0)
 
 
 def flipped(how: ImageAugmentation, count: int, epoch: int, seed: Sequence[int]) -> Tensor:

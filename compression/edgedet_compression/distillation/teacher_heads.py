@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.darknet_module import DarknetModule, YoloHead
-from edgedet_compression.training.schedule import autocast
+from edgedet_compression.training.precision import autocast
 from edgedet_compression.training.yolo_loss import YoloLoss, objectness_share
 
 

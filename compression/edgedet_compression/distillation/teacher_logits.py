@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgedet_compression.distillation.kept_answers import KeptAnswers, network_hash, question_hash
-from edgedet_compression.training.schedule import autocast
+from edgedet_compression.training.precision import autocast
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Grid:
 class Quantizer(nn.Module, ABC):
     """Values to codes of a grid and back, with learned scales; one scale, or one for each entry of the first axis.
 
-    Parameters have one axis, so that `training.schedule` lets none of them decay.
+    Parameters have one axis, so that `training.optimizer` lets none of them decay.
     """
 
     def __init__(self, grid: Grid) -> None:

@@ -13,6 +13,7 @@ from edgedet_compression.runs import NETWORK
 from edgedet_compression.shown_epochs import epochs_before
 from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import Methods, train
+from edgedet_compression.training.precision import dtype_of
 
 
 def train_network(stage: TrainStage, context: Context) -> Figures:
@@ -26,7 +27,7 @@ def train_network(stage: TrainStage, context: Context) -> Figures:
     log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)
     save_network(network, context.folder.path / NETWORK)
     return {
-        "precision": str(stage.schedule.dtype).removeprefix("torch."),
+        "precision": str(dtype_of(stage.schedule.precision)).removeprefix("torch."),
         "parameters": parameter_count(network),
         "bytes": state_bytes(network),
         "log": log,

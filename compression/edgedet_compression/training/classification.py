@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from edgedet_compression.data.image_augmentation import ImageAugmentation, cut_out, flipped, gather, recolor
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
+from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, recolor
 from edgedet_compression.data.labeled_images import ImageSet
 from edgedet_compression.distillation.teacher_logits import TeacherLogits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.training.schedule import autocast
+from edgedet_compression.training.precision import autocast
 
 # Purposes of random streams; a number of its own for each keeps them apart.
 _ORDER, _FLIP, _CHANGE = 1, 2, 3

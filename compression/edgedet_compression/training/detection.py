@@ -13,8 +13,9 @@ from edgedet_runtime.manifest import InputSpec
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation
 from edgedet_compression.data.boxed_photos import BoxedPhoto, decoded
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation, sample
+from edgedet_compression.data.detection_augmentation import sample
 from edgedet_compression.distillation.teacher_heads import TeacherHeads
 from edgedet_compression.float_baseline import decode_yolo
 from edgedet_compression.networks.darknet_module import DarknetModule

@@ -19,7 +19,9 @@ from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.tensor_file import read_tensors, write_tensors
 from edgedet_compression.training.interruption import Interruption
-from edgedet_compression.training.schedule import Schedule, autocast
+from edgedet_compression.training.optimizer import one_cycle, sgd
+from edgedet_compression.training.precision import autocast, dtype_of
+from edgedet_compression.training.schedule import Schedule
 from edgedet_compression.training.task import Task
 from edgedet_compression.training.winograd import Winograd
 
@@ -114,12 +116,12 @@ def train(
 
 
 def _start(network: nn.Module, task: Task, schedule: Schedule) -> _Run:
-    optimizer = schedule.optimizer(network)
+    optimizer = sgd(schedule, network)
     average = None
     if schedule.ema is not None:
         averaging = get_ema_multi_avg_fn(schedule.ema)  # type: ignore[no-untyped-call]
         average = AveragedModel(network, multi_avg_fn=averaging, use_buffers=True)
-    return _Run(network, optimizer, schedule.scheduler(optimizer, schedule.epochs * task.steps), average)
+    return _Run(network, optimizer, one_cycle(schedule, optimizer, schedule.epochs * task.steps), average)
 
 
 def _epoch(
@@ -163,7 +165,7 @@ def _epoch(
 def _step(run: _Run, task: Task, schedule: Schedule, methods: Methods) -> dict[str, float]:
     torch.manual_seed(_seed(schedule.seed, run.epoch, run.step))  # of dropout and its kin
     batch = task.batch(run.epoch, run.step)
-    with autocast(schedule.dtype), Winograd():
+    with autocast(dtype_of(schedule.precision)), Winograd():
         parts = dict(task.loss(run.network, batch))
     if methods.penalty is not None:
         parts["penalty"] = methods.penalty(run.network)

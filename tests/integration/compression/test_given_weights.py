@@ -7,8 +7,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import torch
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
 from edgedet_compression.data.download import CIFAR10, MNIST
-from edgedet_compression.data.image_augmentation import UNCHANGED
 from edgedet_compression.data.labeled_images import (
     CIFAR10_NORMALIZATION,
     IMAGENET_NORMALIZATION,
@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.needs_torch, pytest.mark.needs_data]
 
 
 def task_on(images: ImageSet, normalization: Normalization) -> ClassificationTask:
-    return ClassificationTask(images, images, normalization, len(images), 0, UNCHANGED)
+    unchanged = ImageAugmentation(flip="none", translate=0)
+    return ClassificationTask(images, images, normalization, len(images), 0, unchanged)
 
 
 def test_resnet20_answers_as_its_onnx_form_does(data: Path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from edgedet_compression.data.image_augmentation import ImageAugmentation
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
 from edgedet_compression.data.labeled_images import ImageSet
 from edgedet_compression.errors import TrainingInterrupted
 from edgedet_compression.quantization.input_stem import Normalization

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from edgedet_compression.data.image_augmentation import UNCHANGED, ImageAugmentation
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
 from edgedet_compression.data.labeled_images import CIFAR10_NORMALIZATION, ImageSet
 from edgedet_compression.distillation.kept_answers import KeptAnswers
 from edgedet_compression.distillation.teacher_logits import TeacherLogits, softened_divergence
@@ -68,7 +68,8 @@ def test_an_epoch_shows_no_image_twice_and_another_order_every_time(task: Classi
 
 
 def test_images_are_normalized_and_their_channels_last_in_memory(task: ClassificationTask):
-    plain = replace(task, augmentation=UNCHANGED, learned=replace(task.learned, labels=torch.arange(70)))
+    unchanged = ImageAugmentation(flip="none", translate=0)
+    plain = replace(task, augmentation=unchanged, learned=replace(task.learned, labels=torch.arange(70)))
     batch = plain.batch(0, 0)
     wanted = task.learned.images[batch.labels].permute(0, 3, 1, 2).double() / 255
     mean, std = (

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation
 from edgedet_compression.data.boxed_photos import BoxedPhoto
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation, sample
+from edgedet_compression.data.detection_augmentation import sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError

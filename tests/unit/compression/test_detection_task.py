@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from edgedet_compression.data.augmentation_settings import DetectionAugmentation
 from edgedet_compression.data.boxed_photos import BoxedPhoto
-from edgedet_compression.data.detection_augmentation import DetectionAugmentation
 from edgedet_compression.training.detection import DetectionTask
 
 pytestmark = pytest.mark.needs_torch

@@ -3,14 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from edgedet_compression.data.image_augmentation import (
-    UNCHANGED,
-    ImageAugmentation,
-    cut_out,
-    flipped,
-    gather,
-    recolor,
-)
+from edgedet_compression.data.augmentation_settings import ImageAugmentation
+from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, recolor
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +14,7 @@ pytestmark = pytest.mark.needs_torch
 IMAGES = torch.from_numpy(np.random.default_rng(0).integers(1, 256, (6, 9, 7, 3), np.uint8))
 STILL = torch.zeros(6, dtype=torch.bool)
 ALL = torch.arange(6)
+UNCHANGED = ImageAugmentation(flip="none", translate=0)
 
 
 def rng(seed: int = 0) -> np.random.Generator:

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from edgedet_compression.training.schedule import Schedule, autocast
+from edgedet_compression.training.optimizer import one_cycle, sgd
+from edgedet_compression.training.precision import autocast, dtype_of
+from edgedet_compression.training.schedule import Schedule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -15,8 +17,8 @@ NETWORK = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.
 
 def rates(schedule: Schedule, steps: int) -> list[float]:
     """The learning rate of every step."""
-    optimizer = schedule.optimizer(nn.Linear(1, 1))
-    scheduler = schedule.scheduler(optimizer, steps)
+    optimizer = sgd(schedule, nn.Linear(1, 1))
+    scheduler = one_cycle(schedule, optimizer, steps)
     found = []
     for _ in range(steps):
         found.append(optimizer.param_groups[0]["lr"])
@@ -59,7 +61,7 @@ def test_every_length_and_shape_gives_rates_up_to_the_peak(steps, warmup, first_
 
 
 def test_only_weights_of_layers_decay():
-    weights, others = Schedule(epochs=1, batch=1, lr=1.0, weight_decay=0.1).optimizer(NETWORK).param_groups
+    weights, others = sgd(Schedule(epochs=1, batch=1, lr=1.0, weight_decay=0.1), NETWORK).param_groups
     assert weights["weight_decay"] == 0.1
     assert others["weight_decay"] == 0.0
     assert {id(p) for p in weights["params"]} == {id(NETWORK[0].weight), id(NETWORK[3].weight)}
@@ -69,7 +71,7 @@ def test_only_weights_of_layers_decay():
 def test_what_does_not_learn_is_not_moved():
     network = nn.Linear(2, 2)
     network.weight.requires_grad_(requires_grad=False)
-    weights, others = Schedule(epochs=1, batch=1, lr=1.0).optimizer(network).param_groups
+    weights, others = sgd(Schedule(epochs=1, batch=1, lr=1.0), network).param_groups
     assert weights["params"] == []
     assert len(others["params"]) == 1
 
@@ -77,8 +79,8 @@ def test_what_does_not_learn_is_not_moved():
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_that_of_activations(precision: str, dtype: torch.dtype):
     schedule = Schedule(epochs=1, batch=1, lr=1.0, precision=precision)
-    assert schedule.dtype is dtype
-    with autocast(schedule.dtype):
+    assert dtype_of(schedule.precision) is dtype
+    with autocast(dtype):
         assert NETWORK[0](torch.rand(1, 3, 4, 4)).dtype is dtype
 
 
