@@ -29,7 +29,7 @@ class ChannelPruning:
 
     network: nn.Module
     widths: dict[str, tuple[int, int]]
-    """Layer → output channels before and after; layers that were not touched are missing."""
+    """Layer → output channels before and after, of all layers that can lose some."""
 
 
 def prune_to_budget(
@@ -201,10 +201,7 @@ def _pruned(
         group.root: each.argsort(descending=True, stable=True)[:width].sort().values
         for group, each, width in zip(groups, scores, widths, strict=True)
     }
-    changed = {
-        name: (group.channels, width)
-        for group, width in zip(groups, widths, strict=True)
-        if width < group.channels
-        for name in group.layers
+    before_and_after = {
+        name: (group.channels, width) for group, width in zip(groups, widths, strict=True) for name in group.layers
     }
-    return ChannelPruning(keep_channels(network, image_shape, keep), changed)
+    return ChannelPruning(keep_channels(network, image_shape, keep), before_and_after)

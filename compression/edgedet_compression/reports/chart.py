@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 WIDTH, HEIGHT = 460, 250
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 38
+Stroke = Literal["solid", "dashed", "dotted"]
 # Okabe & Ito's palette, which people with any color vision can tell apart.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-
+_STROKES: tuple[Stroke, ...] = ("solid", "dashed", "dotted")
+"""Of the curves with the first turn of colors, with the second, …"""
 
 _WIDE = 20.0
 """Largest over smallest: beyond it the lower curves of a linear axis lie on its floor."""
@@ -54,6 +57,7 @@ class Line:
 
     name: str
     color: str
+    stroke: Stroke
     places: tuple[tuple[str, str], ...]
 
     @property
@@ -84,6 +88,7 @@ def draw(chart: Chart) -> Drawing:
         Line(
             curve.name,
             COLORS[place % len(COLORS)],
+            _STROKES[place // len(COLORS) % len(_STROKES)],
             tuple((f"{across(x):.1f}", f"{down(y):.1f}") for x, y in curve.points),
         )
         for place, curve in enumerate(chart.curves)

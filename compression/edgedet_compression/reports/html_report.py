@@ -4,6 +4,7 @@ It knows values alone; whoever calls decides what is compared.
 """
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,12 +61,13 @@ class PhotoPair:
 
 
 @dataclass(frozen=True)
-class LayerChannels:
-    """Output channels of a layer."""
+class KeptChannels:
+    """Output channels of a network's layers, and what each of its prunings left of them."""
 
-    name: str
-    before: int
-    after: int
+    layers: tuple[str, ...]
+    before: tuple[int, ...]
+    after: Mapping[str, tuple[int, ...]]
+    """By the stage that pruned."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,7 @@ class ReportContent:
     charts: tuple[Chart, ...] = ()
     photos: tuple[PhotoPair, ...] = ()
     labels: tuple[str, ...] = ()
-    layers: tuple[LayerChannels, ...] = ()
-    layers_of: str = ""
-    """The stage that left them."""
+    channels: tuple[KeptChannels, ...] = ()
     tables: tuple[FigureTable, ...] = ()
 
 

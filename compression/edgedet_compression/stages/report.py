@@ -21,7 +21,7 @@ from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import Recipe
 from edgedet_compression.recipe_stages import BranchReportStage, EvaluateStage, PruneChannelsStage, SensitivityStage
 from edgedet_compression.reports.chart import COLORS, Chart, Curve
-from edgedet_compression.reports.html_report import LayerChannels, PhotoPair, ReportContent, write_report
+from edgedet_compression.reports.html_report import KeptChannels, PhotoPair, ReportContent, write_report
 from edgedet_compression.runs import StageFolder
 from edgedet_compression.stages.branches import branch_table
 from edgedet_compression.stages.context import OpenData
@@ -72,7 +72,6 @@ def report_run(
         "onnxruntime": ort.__version__,
     }
     first, *further = speeds
-    layers_of, layers = _kept_channels(recipe, folders)
     by_class = class_table(compared)
     done = [stage for stage in recipe.stages if folders[stage.name].done]
     branches = [branch_table(folders[stage.name].result()) for stage in done if isinstance(stage, BranchReportStage)]
@@ -88,8 +87,7 @@ def report_run(
         charts=(*_charts(recipe, folders), *_round_charts(recipe, folders), *_sensitivity_charts(recipe, folders)),
         photos=_photos(data, compared),
         labels=data.labels,
-        layers=layers,
-        layers_of=layers_of,
+        channels=tuple(_kept_channels(recipe, folders)),
         tables=(
             *branches,
             *(speed_table(speeds, shape) for shape in further),
@@ -220,10 +218,17 @@ def _sure(found: Detections) -> Detections:
     return Detections(found.boxes[chosen], found.scores[chosen], found.labels[chosen])
 
 
-def _kept_channels(recipe: Recipe, folders: Mapping[str, StageFolder]) -> tuple[str, tuple[LayerChannels, ...]]:
-    """The last channel pruning, and what it left."""
-    for stage in reversed(recipe.stages):
-        if isinstance(stage, PruneChannelsStage) and folders[stage.name].done:
-            widths = folders[stage.name].result()["widths"]
-            return stage.name, tuple(LayerChannels(layer, *pair) for layer, pair in widths.items())
-    return "", ()
+def _kept_channels(recipe: Recipe, folders: Folders) -> Iterator[KeptChannels]:
+    """What the channel prunings left, those of networks with the same layers and widths beside each other."""
+    prunings = [
+        (stage.name, folders[stage.name].result()["widths"])
+        for stage in recipe.stages
+        if isinstance(stage, PruneChannelsStage) and folders[stage.name].done
+    ]
+    alike: dict[tuple[tuple[str, int], ...], dict[str, tuple[int, ...]]] = {}
+    for name, widths in prunings:
+        network = tuple((layer, before) for layer, (before, _) in widths.items())
+        alike.setdefault(network, {})[name] = tuple(after for _, after in widths.values())
+    for network, after in alike.items():
+        layers, before = zip(*network, strict=True)
+        yield KeptChannels(layers, before, after)

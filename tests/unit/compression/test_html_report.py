@@ -11,7 +11,7 @@ import pytest
 from edgedet_compression.reports.chart import Chart, Curve, draw, logarithmic_ticks, round_ticks
 from edgedet_compression.reports.html_report import (
     Accuracy,
-    LayerChannels,
+    KeptChannels,
     PhotoPair,
     ReportContent,
     Variant,
@@ -55,8 +55,7 @@ def content(photos: list[Path]) -> ReportContent:
         charts=(Chart("Loss", "epoch", "loss", (curve,)),),
         photos=tuple(PhotoPair(each, BOX, NOTHING, ("fp32", "cells:1")) for each in pixels),
         labels=("<ant>", "<bee>"),
-        layers=(LayerChannels("conv0", 32, 24), LayerChannels("conv1", 64, 16)),
-        layers_of="thinned",
+        channels=(KeptChannels(("conv0", "conv1"), (32, 64), {"thinned": (24, 16), "by-norm": (8, 64)}),),
     )
 
 
@@ -139,12 +138,29 @@ def test_it_holds_what_it_was_given(html: str):
         "11.90 ×",
         "80 images",
         "÷ 8.01",
-        "kept by thinned",
     ):
         assert text in html, text
-    assert "75 %" in html
-    assert "width: 25.0%" in html
     assert html.count("<polyline") == 1
+
+
+def test_prunings_of_one_network_stand_beside_each_other(html: str):
+    columns = re.search(r'<table class="layers">\s*<thead>(.*)</thead>', html)
+    assert columns
+    assert re.findall("<th>(.*?)</th>", columns[1]) == ["layer", "before", "thinned", "by-norm"]
+    row = re.search(r"<td>conv0</td><td>32</td>(.*?)</tr>", html, re.DOTALL)
+    assert row
+    assert re.findall("<span>(.*?)</span>", row[1]) == ["24", "75 %", "8", "25 %"]
+    assert re.findall(r"width: ([\d.]+)%", row[1]) == ["75.0", "25.0"]
+
+
+def test_curves_of_one_color_differ_in_their_stroke(tmp_path: Path):
+    curves = tuple(Curve(f"run {number}", ((0.0, 1.0), (1.0, float(number)))) for number in range(14))
+    looks = {(line.color, line.stroke) for line in draw(Chart("many", "x", "y", curves)).lines}
+    assert len(looks) == 14
+    write_report(replace(content([]), charts=(Chart("many", "x", "y", curves),)), tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert [html.count(f"border-top-style: {stroke}") for stroke in ("solid", "dashed", "dotted")] == [6, 6, 2]
+    assert html.count("stroke-dasharray") == 8
 
 
 def test_what_is_as_large_as_before_is_called_so(tmp_path: Path, sample_photos: list[Path]):
@@ -176,7 +192,7 @@ def test_what_is_not_known_of_a_package_has_a_dash(tmp_path: Path):
 
 def test_what_is_empty_is_left_out(tmp_path: Path):
     full = content([])
-    bare = dataclasses.replace(full, variants=full.variants[:1], charts=(), layers=())
+    bare = dataclasses.replace(full, variants=full.variants[:1], charts=(), channels=())
     write_report(bare, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text(encoding="utf-8")
     for heading in ("Training", "Before and after", "Channels kept"):
