@@ -29,8 +29,18 @@ from edgedet_compression.known_models import CalibrationSet, FloatModel, KnownMo
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
+from edgedet_compression.quantization.quantize import (
+    Outline,
+    QuantizedNetwork,
+    YoloShape,
+    float_form,
+    outline,
+    quantize,
+)
 from edgedet_compression.sources import folder_sha256
+
+Accuracy = Callable[[Measured], Sequence[Metric]]
+"""Measures a package, and the float network beside it, on photos of its own."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +102,13 @@ class Trained:
     input: InputSpec
     normalization: Normalization
     calibration: CalibrationSet
-    accuracy: Callable[[Measured], Sequence[Metric]]
+    accuracy: Accuracy | None
+    """None: no photos to measure it on are known."""
     command: str
     """What makes it again: stands in the package as its recipe."""
     description: str
     license: str
-    seed: int
+    seed: int | None
     data: tuple[str, ...] = ()
     """What it was trained on, beside the calibration photos."""
 
@@ -159,14 +170,22 @@ def build_quantized(
     text = PackageText(target.name, target.version, trained.description, source.labels, trained.license, provenance)
     with staging_folder(target.models) as staging:
         package = _write_verified(staging / "unmeasured", text, trained.input, network, source.anchors, progress)
-        baseline = FloatNetwork.load(source.model, trained.normalization, source.anchors)
-        metrics = trained.accuracy(Measured(package, trained.command, baseline, progress))
+        metrics: Sequence[Metric] = ()
+        if trained.accuracy:
+            baseline = FloatNetwork.load(source.model, trained.normalization, source.anchors)
+            metrics = trained.accuracy(Measured(package, trained.command, baseline, progress))
         target.check()  # again: measuring takes minutes, in which another build may have been faster
         return install(write_with_metrics(staging / "measured", package, metrics), target.folder, staging)
 
 
-def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progress = silent) -> Package:
-    """Quantize a user's network, calibrated on the photos of a folder.
+def build_own(
+    own: OwnNetwork,
+    calibrate: Path,
+    target: Target,
+    progress: Progress = silent,
+    accuracy: Accuracy | None = None,
+) -> Package:
+    """Quantize a user's network, calibrated on the photos of a folder; with `accuracy` its figures are measured.
 
     Raises:
         CompressionFault: something is missing or does not fit; the message names the option.
@@ -182,18 +201,23 @@ def build_own(own: OwnNetwork, calibrate: Path, target: Target, progress: Progre
         )
     spec = _input_spec(found, own)
     files = photo_files(calibrate)
-    network = quantize(model, read_inputs(files, spec), own.normalization, shape, progress)
-    provenance = Provenance(
-        recipe=f"edgedet-compress build --onnx {own.file.name} --calibrate {calibrate.name}",
-        data=(f"calibration: {calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}",),
-        parent=f"{own.file.name}, sha256 {file_sha256(own.file)}",
-        tool_version=version("edgedet"),
+    calibration = CalibrationSet(
+        read_inputs(files, spec), f"{calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}"
     )
-    text = PackageText(target.name, target.version, own.description, own.labels, own.license, provenance)
-    with staging_folder(target.models) as staging:
-        package = _write_verified(staging / "package", text, spec, network, own.anchors, progress)
-        target.check()  # again: another build may have been faster
-        return install(package, target.folder, staging)
+    parent = f"{own.file.name}, sha256 {file_sha256(own.file)}"
+    trained = Trained(
+        source=FloatModel(float_form(model, shape), own.anchors, own.labels, parent),
+        input=spec,
+        normalization=own.normalization,
+        calibration=calibration,
+        accuracy=accuracy,
+        command=f"edgedet-compress build --onnx {own.file.name} --calibrate {calibrate.name}",
+        description=own.description,
+        license=own.license,
+        seed=None,
+    )
+    network = quantize(model, calibration.photos, own.normalization, shape, progress)
+    return build_quantized(trained, network, target, progress)
 
 
 def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:

@@ -2,19 +2,21 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.labeled_folders import read_labeled_folders
-from edgedet_runtime.manifest import Metric
+from edgedet_runtime.manifest import Metric, Task
 from edgedet_runtime.package import Package, load_package
 from rich.markup import escape
 from rich.table import Table
 
 from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
-from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
+from edgedet_compression.building import Accuracy, OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.package_writer import put_back
@@ -42,7 +44,17 @@ Data = Annotated[
 _MODEL_NAMES = ", ".join(model.name for model in KNOWN_MODELS)
 _WEIGHTS = [source.name for source in SOURCES]
 _DATA_SETS = [data_set.name for data_set in DATA_SETS]
-_ONLY_OWN = ("calibrate", "labels", "anchors", "mean", "std", "resize", "resize_filter", "license_text", "description")
+_ONLY_OWN = (
+    "calibrate", "labels", "anchors", "mean", "std", "resize", "resize_filter", "license_text", "description", "photos",
+    "annotations",
+)  # fmt: skip
+Photos = Annotated[
+    Path | None,
+    typer.Option(help="Photos of yours to measure on; of a classifier in one folder per label.", show_default=False),
+]
+Annotations = Annotated[
+    Path | None, typer.Option(help="Detector: boxes of --photos in COCO's JSON.", show_default=False)
+]
 
 
 @app.command()
@@ -75,15 +87,19 @@ def build(
     resize_filter: Annotated[str, typer.Option("--filter", help="linear or area.")] = "linear",
     license_text: Annotated[str, typer.Option("--license", help="Stands in the manifest.")] = "not stated",
     description: Annotated[str, typer.Option(help="One sentence for the model card.", show_default=False)] = "",
+    photos: Photos = None,
+    annotations: Annotations = None,
 ) -> None:
     """Build a package: one of the known models, or from your own float ONNX network.
+
+    With --photos your network's accuracy is measured before and after, on the same photos.
 
     Examples:
 
     - edgedet-compress build yolov3-tiny-coco
 
     - edgedet-compress build my-classifier --onnx net.onnx --calibrate photos --labels labels.txt
-      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize plain
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize plain --photos photos-by-label
 
     - edgedet-compress build my-detector --onnx yolo.onnx --calibrate photos --labels labels.txt
       --anchors '81,82 135,169 344,319; 23,27 37,58 81,82'
@@ -110,7 +126,8 @@ def build(
             if calibrate is None:
                 raise BuildRefused("--onnx needs --calibrate DIR: some 50 to 500 photos like those it will see")
             target = Target(models, name or onnx.stem.lower(), version, replace)
-            package = build_own(own, calibrate, target, progress)
+            accuracy = _accuracy_on(photos, annotations, "detect" if own.anchors else "classify", own.labels)
+            package = build_own(own, calibrate, target, progress, accuracy)
     _show(package)
 
 
@@ -144,12 +161,8 @@ def fetch(
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="PACKAGE", help="models/NAME/VERSION")],
     data: Data = None,
-    photos: Annotated[
-        Path | None, typer.Option(help="Your own photos; of a classifier in one folder per label.", show_default=False)
-    ] = None,
-    annotations: Annotated[
-        Path | None, typer.Option(help="Detector: boxes of --photos in COCO's JSON.", show_default=False)
-    ] = None,
+    photos: Photos = None,
+    annotations: Annotations = None,
     recipe: Annotated[
         str, typer.Option(help="The recipe that made it: measures on its test split.", show_default=False)
     ] = "",
@@ -173,34 +186,50 @@ def evaluate(
         put_back(folder.resolve())
         package = load_package(folder)
         _refuse_unwritable(package)
+        command = f"edgedet-compress evaluate {folder}"
         metrics: Sequence[Metric]
         if recipe:
             if photos or annotations:
                 raise BuildRefused("--recipe brings its own photos: leave --photos and --annotations out")
-            command = f"edgedet-compress evaluate {folder} --recipe {recipe}"
-            metrics = _recipe_data(recipe, data, progress).accuracy(Measured(package, command, None, progress))
-        elif photos is None:
-            if annotations:
-                raise BuildRefused("--annotations are the boxes of --photos: give --photos DIR, or leave both out")
+            measured = Measured(package, f"{command} --recipe {recipe}", None, progress)
+            metrics = _recipe_data(recipe, data, progress).accuracy(measured)
+        elif accuracy := _accuracy_on(photos, annotations, package.manifest.task, package.manifest.labels):
+            metrics = accuracy(Measured(package, command, None, progress))
+        else:
             model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")
             source_folder = data_folder(data)
             source = model.load(source_folder)
             baseline = FloatNetwork.load(source.model, model.normalization, source.anchors)
-            command = f"edgedet-compress evaluate {folder}"
             metrics = model.accuracy(source_folder, Measured(package, command, baseline, progress))
-        elif package.manifest.task == "detect":
-            if annotations is None:
-                raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
-            command = f"edgedet-compress evaluate {folder} --photos {photos.name} --annotations {annotations.name}"
-            metrics = detection_metrics(read_coco(annotations, photos), Measured(package, command, None, progress))
-        else:
-            if annotations:
-                raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
-            command = f"edgedet-compress evaluate {folder} --photos {photos.name}"
-            dataset = read_labeled_folders(photos, package.manifest.labels)
-            metrics = classification_metrics(dataset, Measured(package, command, None, progress))
         package = store_metrics(package, metrics)
     _show(package)
+
+
+def _accuracy_on(photos: Path | None, annotations: Path | None, task: Task, labels: Sequence[str]) -> Accuracy | None:
+    """Measures on a user's photos, if there are any; what is wrong with their labels is told at once.
+
+    Raises:
+        BuildRefused: an option is missing or one too many.
+        EvaluationFault: the photos are not there, or not those of these labels.
+    """
+    if photos is None:
+        if annotations:
+            raise BuildRefused("--annotations are the boxes of --photos: give --photos DIR, or leave both out")
+        return None
+    told = f" --photos {photos.name}"
+    measure: Accuracy
+    if task == "detect":
+        if annotations is None:
+            raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
+        boxed = read_coco(annotations, photos)
+        boxed.category_ids(labels)
+        told += f" --annotations {annotations.name}"
+        measure = partial(detection_metrics, boxed)
+    else:
+        if annotations:
+            raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
+        measure = partial(classification_metrics, read_labeled_folders(photos, labels))
+    return lambda measured: measure(replace(measured, command=measured.command + told))
 
 
 def _refuse_unwritable(package: Package) -> None:

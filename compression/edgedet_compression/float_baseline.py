@@ -53,7 +53,7 @@ class FloatNetwork:
         codes, geometry = to_input(photo, source)
         outputs = self.run(self.prepare(codes))
         if isinstance(choices, int):
-            return classify(outputs[0][0], choices)
+            return classify(outputs[0].reshape(-1), choices)  # [1, classes] or [1, classes, 1, 1]
         found = decode_yolo(outputs, self.anchors, source.height, choices)
         return replace(found, boxes=geometry.to_photo(found.boxes))
 

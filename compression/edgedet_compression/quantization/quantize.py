@@ -103,6 +103,15 @@ def outline(model: onnx.ModelProto, yolo: YoloShape | None = None) -> Outline:
     return Outline(graph.input, shape, yolo.classes, heads)
 
 
+def float_form(model: onnx.ModelProto, yolo: YoloShape | None = None) -> onnx.ModelProto:
+    """The float network in the form that is quantized, which computes the same: NCHW in and out, a classifier's logits.
+
+    Raises:
+        GraphUnsupported, SourceUnreadable: as `quantize` does.
+    """
+    return _read(model, yolo).model()
+
+
 def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:
     graph = load_float_graph(model)
     if yolo is None:
