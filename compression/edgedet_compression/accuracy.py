@@ -1,6 +1,6 @@
 """Accuracy of a package through its segment chain, the float network beside it on the same photos."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,6 +42,10 @@ class Measured:
     """What the figures' readers can run to see them again."""
     baseline: FloatNetwork | None = None
     progress: Progress = silent
+
+
+MeasureAccuracy = Callable[[Measured], Sequence[Metric]]
+"""Figures of a package on the photos that the function was made with, and of the float network beside it."""
 
 
 def quantized_name(package: Package) -> str:

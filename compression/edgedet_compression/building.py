@@ -1,7 +1,7 @@
 """Builds packages: read, quantize, verify, measure, and only then put in place."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import onnx
 from edgedet_runtime.errors import RuntimeFault
-from edgedet_runtime.manifest import NAME_PATTERN, InputSpec, Metric, Provenance
+from edgedet_runtime.manifest import NAME_PATTERN, InputSpec, Metric, Provenance, Task
 from edgedet_runtime.package import Package, file_sha256, load_package
 from edgedet_runtime.verification import verify_package
 
-from edgedet_compression.accuracy import Measured
+from edgedet_compression.accuracy import MeasureAccuracy, Measured
 from edgedet_compression.errors import BuildRefused, VerificationFailed
 from edgedet_compression.export.package_writer import (
     PackageText,
@@ -26,6 +26,7 @@ from edgedet_compression.export.package_writer import (
 )
 from edgedet_compression.float_baseline import Anchors, FloatNetwork
 from edgedet_compression.known_models import CalibrationSet, FloatModel, KnownModel
+from edgedet_compression.own_photos import OwnPhotos
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
@@ -38,9 +39,6 @@ from edgedet_compression.quantization.quantize import (
     quantize,
 )
 from edgedet_compression.sources import folder_sha256
-
-Accuracy = Callable[[Measured], Sequence[Metric]]
-"""Measures a package, and the float network beside it, on photos of its own."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Trained:
     input: InputSpec
     normalization: Normalization
     calibration: CalibrationSet
-    accuracy: Accuracy | None
+    accuracy: MeasureAccuracy | None
     """None: no photos to measure it on are known."""
     command: str
     """What makes it again: stands in the package as its recipe."""
@@ -136,7 +134,7 @@ def build_known(model: KnownModel, data: Path, target: Target, progress: Progres
 
 
 def build_trained(trained: Trained, target: Target, progress: Progress = silent) -> Package:
-    """Quantize a float network and measure the package beside it; the figures stand in its manifest.
+    """Quantize a float network and measure the package beside it, where there are photos; figures are in its manifest.
 
     Raises:
         BuildRefused: the package cannot be put there.
@@ -153,7 +151,9 @@ def build_trained(trained: Trained, target: Target, progress: Progress = silent)
 def build_quantized(
     trained: Trained, network: QuantizedNetwork, target: Target, progress: Progress = silent
 ) -> Package:
-    """Measure a quantized network beside the float one of `trained`, which it need not be made from.
+    """Make a package of a quantized network and measure it beside the float one of `trained`, where there are photos.
+
+    The quantized network need not be made from that one.
 
     Raises:
         BuildRefused, VerificationFailed: as `build_trained` does.
@@ -174,21 +174,23 @@ def build_quantized(
         if trained.accuracy:
             baseline = FloatNetwork.load(source.model, trained.normalization, source.anchors)
             metrics = trained.accuracy(Measured(package, trained.command, baseline, progress))
-        target.check()  # again: measuring takes minutes, in which another build may have been faster
+        target.check()  # again: all this takes minutes, in which another build may have been faster
         return install(write_with_metrics(staging / "measured", package, metrics), target.folder, staging)
 
 
 def build_own(
     own: OwnNetwork,
     calibrate: Path,
+    photos: OwnPhotos | None,
     target: Target,
+    command: str,
     progress: Progress = silent,
-    accuracy: Accuracy | None = None,
 ) -> Package:
-    """Quantize a user's network, calibrated on the photos of a folder; with `accuracy` its figures are measured.
+    """Quantize a user's network, calibrated on the photos of a folder, and measure it on others, where there are some.
 
     Raises:
         CompressionFault: something is missing or does not fit; the message names the option.
+        EvaluationFault: the photos to measure on are not those of these labels.
         GraphUnsupported: naming the operator that stands in the way.
     """
     target.check()
@@ -201,23 +203,27 @@ def build_own(
         )
     spec = _input_spec(found, own)
     files = photo_files(calibrate)
-    calibration = CalibrationSet(
-        read_inputs(files, spec), f"{calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}"
-    )
-    parent = f"{own.file.name}, sha256 {file_sha256(own.file)}"
+    task: Task = "detect" if own.anchors else "classify"
+    accuracy = photos.measuring(task, own.labels, files, progress) if photos else None
+    inputs = read_inputs(files, spec)
+    calibration = CalibrationSet(inputs, f"{calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}")
     trained = Trained(
-        source=FloatModel(float_form(model, shape), own.anchors, own.labels, parent),
+        source=FloatModel(
+            model=float_form(model, shape),
+            anchors=own.anchors,
+            labels=own.labels,
+            parent=f"{own.file.name}, sha256 {file_sha256(own.file)}",
+        ),
         input=spec,
         normalization=own.normalization,
         calibration=calibration,
         accuracy=accuracy,
-        command=f"edgedet-compress build --onnx {own.file.name} --calibrate {calibrate.name}",
+        command=command,
         description=own.description,
         license=own.license,
         seed=None,
     )
-    network = quantize(model, calibration.photos, own.normalization, shape, progress)
-    return build_quantized(trained, network, target, progress)
+    return build_trained(trained, target, progress)
 
 
 def store_metrics(package: Package, metrics: Sequence[Metric]) -> Package:

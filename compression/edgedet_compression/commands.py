@@ -1,22 +1,19 @@
 """The commands of ``edgedet-compress``: fetch weights, build packages, measure them."""
 
 import os
+import shlex
 from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from edgedet_evaluation.coco import read_coco
-from edgedet_evaluation.labeled_folders import read_labeled_folders
-from edgedet_runtime.manifest import Metric, Task
+from edgedet_runtime.manifest import Metric
 from edgedet_runtime.package import Package, load_package
 from rich.markup import escape
 from rich.table import Table
 
-from edgedet_compression.accuracy import Measured, classification_metrics, detection_metrics
-from edgedet_compression.building import Accuracy, OwnNetwork, Target, build_known, build_own, store_metrics
+from edgedet_compression.accuracy import Measured
+from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.package_writer import put_back
@@ -24,7 +21,9 @@ from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
+from edgedet_compression.own_photos import own_photos
 from edgedet_compression.progress import Progress
+from edgedet_compression.recipe import load_recipe
 from edgedet_compression.sources import SOURCES, cache_folder, data_folder, source_named
 from edgedet_compression.terminal import bars, faults_told, out
 
@@ -44,6 +43,8 @@ Data = Annotated[
 _MODEL_NAMES = ", ".join(model.name for model in KNOWN_MODELS)
 _WEIGHTS = [source.name for source in SOURCES]
 _DATA_SETS = [data_set.name for data_set in DATA_SETS]
+_PLACES = ("data", "models", "version", "replace")
+_FILES = ("onnx", "calibrate", "labels", "photos", "annotations")
 _ONLY_OWN = (
     "calibrate", "labels", "anchors", "mean", "std", "resize", "resize_filter", "license_text", "description", "photos",
     "annotations",
@@ -92,7 +93,7 @@ def build(
 ) -> None:
     """Build a package: one of the known models, or from your own float ONNX network.
 
-    With --photos your network's accuracy is measured before and after, on the same photos.
+    With --photos (and of a detector --annotations) the accuracy of your network is measured before and after.
 
     Examples:
 
@@ -102,7 +103,7 @@ def build(
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --resize plain --photos photos-by-label
 
     - edgedet-compress build my-detector --onnx yolo.onnx --calibrate photos --labels labels.txt
-      --anchors '81,82 135,169 344,319; 23,27 37,58 81,82'
+      --anchors '81,82 135,169 344,319; 23,27 37,58 81,82' --photos test --annotations instances.json
     """
     with faults_told(), bars() as progress:
         if onnx is None:
@@ -126,8 +127,8 @@ def build(
             if calibrate is None:
                 raise BuildRefused("--onnx needs --calibrate DIR: some 50 to 500 photos like those it will see")
             target = Target(models, name or onnx.stem.lower(), version, replace)
-            accuracy = _accuracy_on(photos, annotations, "detect" if own.anchors else "classify", own.labels)
-            package = build_own(own, calibrate, target, progress, accuracy)
+            measured_on = own_photos(photos, annotations)
+            package = build_own(own, calibrate, measured_on, target, _as_typed(context), progress)
     _show(package)
 
 
@@ -193,8 +194,9 @@ def evaluate(
                 raise BuildRefused("--recipe brings its own photos: leave --photos and --annotations out")
             measured = Measured(package, f"{command} --recipe {recipe}", None, progress)
             metrics = _recipe_data(recipe, data, progress).accuracy(measured)
-        elif accuracy := _accuracy_on(photos, annotations, package.manifest.task, package.manifest.labels):
-            metrics = accuracy(Measured(package, command, None, progress))
+        elif measured_on := own_photos(photos, annotations):
+            measure = measured_on.measuring(package.manifest.task, package.manifest.labels, progress=progress)
+            metrics = measure(Measured(package, f"{command} {measured_on}", None, progress))
         else:
             model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")
             source_folder = data_folder(data)
@@ -203,33 +205,6 @@ def evaluate(
             metrics = model.accuracy(source_folder, Measured(package, command, baseline, progress))
         package = store_metrics(package, metrics)
     _show(package)
-
-
-def _accuracy_on(photos: Path | None, annotations: Path | None, task: Task, labels: Sequence[str]) -> Accuracy | None:
-    """Measures on a user's photos, if there are any; what is wrong with their labels is told at once.
-
-    Raises:
-        BuildRefused: an option is missing or one too many.
-        EvaluationFault: the photos are not there, or not those of these labels.
-    """
-    if photos is None:
-        if annotations:
-            raise BuildRefused("--annotations are the boxes of --photos: give --photos DIR, or leave both out")
-        return None
-    told = f" --photos {photos.name}"
-    measure: Accuracy
-    if task == "detect":
-        if annotations is None:
-            raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
-        boxed = read_coco(annotations, photos)
-        boxed.category_ids(labels)
-        told += f" --annotations {annotations.name}"
-        measure = partial(detection_metrics, boxed)
-    else:
-        if annotations:
-            raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
-        measure = partial(classification_metrics, read_labeled_folders(photos, labels))
-    return lambda measured: measure(replace(measured, command=measured.command + told))
 
 
 def _refuse_unwritable(package: Package) -> None:
@@ -242,23 +217,36 @@ def _refuse_unwritable(package: Package) -> None:
 
 def _refuse_own_choices(context: typer.Context) -> None:
     """Options that a known model does not read are refused: the package would be another than the one wished for."""
-    given = []
-    for option in context.command.params:
-        source = context.get_parameter_source(str(option.name))
-        # By name: some versions of typer have an enumeration of their own, others click's.
-        if option.name in _ONLY_OWN and source is not None and source.name == "COMMANDLINE":
-            given.append(option.opts[0])
+    typed = _typed(context)
+    given = [option.opts[0] for option in context.command.params if option.name in typed & {*_ONLY_OWN}]
     if given:
         raise BuildRefused(f"{', '.join(given)} can only go with --onnx; a known model brings its own")
 
 
+def _as_typed(context: typer.Context) -> str:
+    """The command again, files by their names alone: where they lie, and where the package goes, is one machine's."""
+    words, typed = ["edgedet-compress", str(context.info_name)], _typed(context)
+    for option in context.command.params:
+        if option.name in typed - {*_PLACES}:
+            value = str(context.params[option.name])
+            shown = Path(value).name if option.name in _FILES else value
+            words += [shown] if option.param_type_name == "argument" else [option.opts[0], shown]
+    return shlex.join(words)
+
+
+def _typed(context: typer.Context) -> set[str]:
+    """Names of the arguments and options that stand on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    # By the source's name: some versions of typer have an enumeration of their own, others click's.
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
 def _recipe_data(recipe: str, data: Path | None, progress: Progress) -> "OpenData":
-    # With these come torch and its kin, which take seconds to import and may not be there.
-    from edgedet_compression.recipe import load_recipe  # noqa: PLC0415
+    found = load_recipe(recipe)
+    # With this come torch and its kin, which take seconds to import and may not be there.
     from edgedet_compression.runner import Workplace, open_data  # noqa: PLC0415
 
-    place = Workplace(data_folder(data) if data else None, Path(), Path(), progress)
-    return open_data(load_recipe(recipe), place)
+    return open_data(found, Workplace(data_folder(data) if data else None, Path(), Path(), progress))
 
 
 def _show(package: Package) -> None:

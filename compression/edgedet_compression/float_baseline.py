@@ -36,10 +36,9 @@ class FloatNetwork:
         return cls(session, normalization, anchors)
 
     def prepare(self, codes: npt.NDArray[np.uint8]) -> Floats:
-        """Codes [1, H, W, 1, 3 or 4] to normalized [1, C, H, W]."""
+        """Codes [1, H, W, C] of 1, 3 or 4 channels to normalized [1, 1 or 3, H, W]."""
         channels = 3 if codes.shape[3] >= 3 else 1
-        mean = np.asarray(self.normalization.mean[:channels], np.float32)
-        std = np.asarray(self.normalization.std[:channels], np.float32)
+        mean, std = (part.astype(np.float32) for part in self.normalization.of(channels))
         values = (codes[..., :channels].astype(np.float32) / np.float32(MAX_CODE) - mean) / std
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2))
 
@@ -90,4 +89,5 @@ def _decode_head(
 
 
 def _sigmoid(values: Floats) -> Floats:
-    return np.float32(1) / (np.float32(1) + np.exp(-values))
+    with np.errstate(over="ignore"):  # of a logit below -88: 1/inf is the 0 that is meant
+        return np.float32(1) / (np.float32(1) + np.exp(-values))

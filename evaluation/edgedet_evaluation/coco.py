@@ -56,8 +56,8 @@ class CocoDataset:
                 return by_place
         strange = next(label for label in labels if label not in by_name)
         raise DataMismatch(
-            f"label {strange!r} of the package is none of the {len(by_place)} categories of {self.name}, which are not "
-            f"the package's {len(labels)} labels in their order either: rename the categories in the annotations"
+            f"label {strange!r} is none of the {len(by_place)} categories of {self.name}, which are not the "
+            f"{len(labels)} labels in their order either: rename the annotations' categories, or correct the labels"
         )
 
 

@@ -41,7 +41,7 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
         )
     named = Counter(labels)
     if twice := sorted({path.parent.name for path in files if named[path.parent.name] > 1}):
-        raise DataMismatch(f"{folder}/{twice[0]} may be of either of two labels of the package: name them differently")
+        raise DataMismatch(f"{folder}/{twice[0]} may be of either of two labels: name them differently")
     total = hashlib.sha256()
     for path in files:
         for part in (os.fsencode(path.parent.name), path.read_bytes()):

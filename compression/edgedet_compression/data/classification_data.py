@@ -181,7 +181,7 @@ class ClassificationData:
             kept, held = self._held_out
             whole = files["train"]
             files |= {"train": [whole[place] for place in kept], "hold_out": [whole[place] for place in held]}
-        refuse_shared_photos(files)
+        refuse_shared_photos({f"data.{setting}": found for setting, found in files.items()})
 
     def _check_family(self, family: str) -> None:
         if family not in _FAMILIES:

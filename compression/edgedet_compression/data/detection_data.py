@@ -140,7 +140,7 @@ class DetectionData:
             splits["validation" if self.settings.validation else "hold_out"] = validation
         if test:
             splits["test"] = self.test
-        refuse_shared_photos({name: [photo.file for photo in split.photos] for name, split in splits.items()})
+        refuse_shared_photos({f"data.{name}": [photo.file for photo in split.photos] for name, split in splits.items()})
         self._check_labels()
         if test:
             self._check_boxes(self.test, "test")

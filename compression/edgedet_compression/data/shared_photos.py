@@ -9,7 +9,7 @@ from edgedet_compression.errors import BuildRefused
 
 
 def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:
-    """Look for photos of equal bytes in different splits, by their settings: train, validation or hold_out, test.
+    """Look for photos of equal bytes in different splits, by the settings that say which: data.train, data.test, ….
 
     Only files of equal length are read.
 
@@ -31,7 +31,7 @@ def _refuse_equal(candidates: Iterable[tuple[str, Path]]) -> None:
         first_setting, first = seen.setdefault(hashlib.sha256(file.read_bytes()).digest(), (setting, file))
         if setting != first_setting:
             raise BuildRefused(
-                f"data.{first_setting} and data.{setting} share a photo, {first}"
+                f"{first_setting} and {setting} share a photo, {first}"
                 + (f" and {file}" if file != first else "")
                 + ": photos that are learned or chosen by measure nothing; take it out of one of them"
             )

@@ -14,6 +14,7 @@ from edgedet_runtime.errors import GraphUnsupported
 from edgedet_compression.quantization.float_graph import FloatGraph
 
 MAX_CODE = 255
+_Numbers = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Normalization:
 
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
+
+    def of(self, channels: int) -> tuple[_Numbers, _Numbers]:
+        """Mean and deviation [channels]; a gray network reads by the averages of those of three colors."""
+        mean, std = (_per_channel(part, channels) for part in (self.mean, self.std))
+        return mean, std
 
 
 def absorb_normalization(graph: FloatGraph, normalization: Normalization) -> int:
@@ -40,7 +46,7 @@ def absorb_normalization(graph: FloatGraph, normalization: Normalization) -> int
     batch, channels, height, width = graph.shapes[graph.input]
     if channels not in {1, 3}:
         raise GraphUnsupported(f"the image must have 1 or 3 channels, the network wants {channels}")
-    mean, std = (_per_channel(part, channels) for part in (normalization.mean, normalization.std))
+    mean, std = normalization.of(channels)
     zero_point = min(round(MAX_CODE * float(mean.mean())), MAX_CODE - 1)
     weight = graph.constant(first.inputs[1], first).astype(np.float64) / std[:, None, None]
     offset = zero_point / MAX_CODE - mean  # what x lacks to be centered, per channel
@@ -62,7 +68,7 @@ def absorb_normalization(graph: FloatGraph, normalization: Normalization) -> int
     return zero_point
 
 
-def _per_channel(values: Sequence[float], channels: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _per_channel(values: Sequence[float], channels: int) -> _Numbers:
     array = np.asarray(values, np.float64)
     if len(array) == channels:
         return array

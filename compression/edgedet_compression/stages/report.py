@@ -220,13 +220,12 @@ def _sure(found: Detections) -> Detections:
 
 def _kept_channels(recipe: Recipe, folders: Folders) -> Iterator[KeptChannels]:
     """What the channel prunings left, those of networks with the same layers and widths beside each other."""
-    prunings = [
-        (stage.name, folders[stage.name].result()["widths"])
-        for stage in recipe.stages
-        if isinstance(stage, PruneChannelsStage) and folders[stage.name].done
-    ]
+    done = [stage for stage in recipe.stages if isinstance(stage, PruneChannelsStage) and folders[stage.name].done]
+    prunings = {stage.name: folders[stage.name].result()["widths"] for stage in done}
     alike: dict[tuple[tuple[str, int], ...], dict[str, tuple[int, ...]]] = {}
-    for name, widths in prunings:
+    for name, widths in prunings.items():
+        if not widths:  # an earlier version told nothing of layers that lost nothing
+            continue
         network = tuple((layer, before) for layer, (before, _) in widths.items())
         alike.setdefault(network, {})[name] = tuple(after for _, after in widths.values())
     for network, after in alike.items():

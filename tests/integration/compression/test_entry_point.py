@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -26,7 +27,7 @@ WITHOUT_TORCH = """
 import sys
 class Missing:
     def find_spec(name, path=None, target=None):
-        if name in ("torch", "pooch"):
+        if name in ("torch", "pooch", "scipy.stats"):
             raise ModuleNotFoundError(name=name)
 sys.meta_path.insert(0, Missing)
 sys.argv[1:] = {arguments}
@@ -52,13 +53,29 @@ def test_an_interrupt_during_the_imports_ends_the_command_quietly():
 
 
 @pytest.mark.parametrize("arguments", [["build", "--help"], ["fetch", "--help"], ["run", "--help"]])
-def test_help_and_builds_need_neither_torch_nor_its_seconds(arguments: list[str]):
+def test_help_and_builds_need_neither_torch_nor_statistics_nor_their_seconds(arguments: list[str]):
     done = python(WITHOUT_TORCH.format(arguments=arguments))
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["run", "yolov3-bccd"], ["recipes"], ["report", "mine.toml"]])
+@pytest.mark.parametrize(("arguments", "shown"), [(["recipes"], "yolov3-bccd"), (["recipes", "my-detector"], "[data]")])
+def test_recipes_are_shown_without_torch(arguments: list[str], shown: str):
+    done = python(WITHOUT_TORCH.format(arguments=arguments))
+    assert done.returncode == 0, done.stderr
+    assert shown in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["run", "nothing"], ["evaluate", "PACKAGE", "--recipe", "nothing"]])
+def test_a_recipe_is_looked_at_before_torch_is(models: Path, arguments: list[str]):
+    package = str(models / "resnet20-cifar10" / "1")
+    arguments = [package if word == "PACKAGE" else word for word in arguments]
+    done = python(WITHOUT_TORCH.format(arguments=arguments))
+    assert done.returncode == 2
+    assert "no recipe 'nothing'; there are: " in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["run", "yolov3-bccd"], ["report", "yolov3-bccd"]])
 def test_commands_that_need_torch_say_which_extra_has_it(arguments: list[str]):
     done = python(WITHOUT_TORCH.format(arguments=arguments))
     assert done.returncode == 1

@@ -1,7 +1,6 @@
 """A user's own float ONNX network becomes a package, or the message says what is missing or in the way."""
 
 import contextlib
-import json
 import os
 import pty
 import shutil
@@ -12,13 +11,9 @@ from pathlib import Path
 
 import onnx
 import pytest
-from edgedet_compression.float_baseline import FloatNetwork
-from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_evaluation.answering import Answerer
-from edgedet_runtime.classification import Classes, classify
+from edgedet_runtime.classification import Classes
 from edgedet_runtime.detection import Detections
-from edgedet_runtime.letterbox import to_input
-from edgedet_runtime.manifest import InputSpec
 from edgedet_runtime.package import load_package, scan_packages
 from edgedet_runtime.photo import decode_photo
 from edgedet_runtime.verification import verify_package
@@ -213,82 +208,6 @@ def test_a_classifier_is_measured_on_photos_sorted_by_label(
     assert [(metric.name, metric.n) for metric in package.manifest.metrics] == [("top-1, int8", 2), ("top-1, int8", 3)]
     assert package.digest == digest
     assert (package.folder / "README.md").read_text().count("top-1, int8") == 2
-
-
-def read_channels_last(model: onnx.ModelProto) -> None:
-    """Let the network read its image with the channels last."""
-    (image,) = model.graph.input
-    sides = image.type.tensor_type.shape.dim
-    batch, channels, height, width = (side.dim_value for side in sides)
-    for side, size in zip(sides, (batch, height, width, channels), strict=True):
-        side.dim_value = size
-    first = next(node for node in model.graph.node if image.name in node.input)
-    first.input[0] = "channels_first"
-    node = onnx.helper.make_node("Transpose", [image.name], ["channels_first"], perm=[0, 3, 1, 2])
-    model.graph.node.insert(0, node)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_a_classifier_is_measured_before_and_after_in_one_build(
-    compress, own_classifier: Path, photos: Path, tmp_path: Path, sample_photos: list[Path], channels_last: bool
-):
-    model = onnx.load(own_classifier)
-    prepared = to_input(
-        decode_photo(sample_photos[0].read_bytes()), InputSpec(name="x", height=32, width=32, channels=4)
-    )
-    network = FloatNetwork.load(model, Normalization(), ())
-    (best,) = classify(network.run(network.prepare(prepared[0]))[0][0], 1).labels
-    if channels_last:
-        read_channels_last(model)
-        onnx.save(model, own_classifier)
-    labels = own_classifier.with_name("labels.txt")
-    right = tmp_path / "by-label" / labels.read_text().split()[best]
-    right.mkdir(parents=True)
-    shutil.copy(sample_photos[0], right)
-    models = tmp_path / "models"
-    command = ("build", "--onnx", own_classifier, "--calibrate", photos, "--labels", labels, "--models", models)
-    result = compress(*command, "--photos", tmp_path / "by-label")
-    assert result.exit_code == 0, result.stderr
-    figures = {metric.name: metric for metric in load_package(models / "net" / "1").manifest.metrics}
-    assert [*figures] == ["top-1, fp32", "top-1, int8", "top-1, int8 − fp32"]
-    assert figures["top-1, fp32"].value == 1.0
-    assert figures["top-1, fp32"].command.endswith(f"--calibrate {photos.name} --photos by-label")
-    assert "top-1, int8 − fp32" in result.stdout
-
-
-def test_a_detector_is_measured_before_and_after_in_one_build(
-    compress, own_detector: Path, photos: Path, tmp_path: Path, sample_photos: list[Path]
-):
-    labels, models, boxes = own_detector.with_name("labels.txt"), tmp_path / "models", tmp_path / "boxes.json"
-    command = ("build", "--onnx", own_detector, "--calibrate", photos, "--labels", labels, "--models", models)
-    command = (*command, "--anchors", ANCHORS, "--photos", photos)
-    refused = compress(*command)
-    assert refused.exit_code == 2
-    assert "give --annotations FILE" in refused.stderr
-    images = [{"id": number, "file_name": photo.name} for number, photo in enumerate(sample_photos, start=1)]
-    drawn = [
-        {
-            "id": image["id"],
-            "image_id": image["id"],
-            "category_id": 1,
-            "bbox": [9, 9, 90, 90],
-            "area": 8100,
-            "iscrowd": 0,
-        }
-        for image in images
-    ]
-    content = {"images": images, "annotations": drawn, "categories": [{"id": 1, "name": "yak"}]}
-    boxes.write_text(json.dumps(content))
-    strange = compress(*command, "--annotations", boxes)
-    assert strange.exit_code == 1
-    assert "'ant' of the package is none of the 1 categories" in strange.stderr
-    assert not models.exists()
-    content["categories"] = [{"id": 1 + place, "name": name} for place, name in enumerate(labels.read_text().split())]
-    boxes.write_text(json.dumps(content))
-    result = compress(*command, "--annotations", boxes)
-    assert result.exit_code == 0, result.stderr
-    names = [metric.name for metric in load_package(models / "net" / "1").manifest.metrics]
-    assert names == [f"{figure}, {of}" for figure in ("mAP50", "mAP50-95") for of in ("fp32", "int8", "int8 − fp32")]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -80,7 +80,7 @@ def build(
 ) -> Package:
     onnx.save(model, folder / "net.onnx")
     own_network = OwnNetwork(folder / "net.onnx", labels, anchors)
-    return build_own(own_network, samples, Target(folder / "models", "mine"))
+    return build_own(own_network, samples, None, Target(folder / "models", "mine"), "a test")
 
 
 def one_layer(shape: tuple[int, int, int, int], outputs: int, **about: int) -> GraphBuilder:
@@ -117,7 +117,7 @@ def test_weights_that_lie_apart_are_computed_alike_everywhere(tmp_path: Path, sa
 
 def own(folder: Path, samples: Path) -> Build:
     onnx.save(classifier(0), folder / "net.onnx")
-    return partial(build_own, OwnNetwork(folder / "net.onnx", LABELS), samples)
+    return partial(build_own, OwnNetwork(folder / "net.onnx", LABELS), samples, None, command="a test")
 
 
 def trained(folder: Path, samples: Path) -> Build:

@@ -5,6 +5,7 @@ import pytest
 from edgedet_compression.networks.graph_builder import GraphBuilder
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_compression.quantization.quantize import quantize
+from edgedet_compression.reports import latency
 from edgedet_compression.reports.latency import measure_latency
 
 from tests.unit.compression.small_networks import classifier, photos
@@ -29,6 +30,20 @@ def test_the_first_model_is_once_as_fast_as_itself():
     assert found.milliseconds.low <= found.milliseconds.value <= found.milliseconds.high
     assert found.frames_per_second == pytest.approx(1000 / found.milliseconds.value)
     assert found.model_bytes == model.ByteSize()
+
+
+def test_a_network_runs_once_unmeasured_before_each_turn(monkeypatch: pytest.MonkeyPatch):
+    called = []
+    once = latency._Run.__call__
+
+    def counted(run: latency._Run) -> None:
+        called.append(run.model_bytes)
+        once(run)
+
+    monkeypatch.setattr(latency._Run, "__call__", counted)
+    small, large = classifier(0), classifier(0, channels=16)
+    measure_latency({"small": small, "large": large}, rounds=1)
+    assert called[:4] == [small.ByteSize()] * 2 + [large.ByteSize()] * 2
 
 
 def test_float_and_int8_models_are_compared_in_the_order_given():

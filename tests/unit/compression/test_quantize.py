@@ -12,7 +12,14 @@ from edgedet_compression.float_baseline import FloatNetwork, decode_yolo
 from edgedet_compression.networks.graph_builder import GraphBuilder
 from edgedet_compression.quantization.detector_heads import group_of_channel
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.quantization.quantize import Outline, QuantizedNetwork, YoloShape, outline, quantize
+from edgedet_compression.quantization.quantize import (
+    Outline,
+    QuantizedNetwork,
+    YoloShape,
+    float_form,
+    outline,
+    quantize,
+)
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.detection import DetectThresholds
 from edgedet_runtime.errors import GraphUnsupported
@@ -194,6 +201,39 @@ def test_a_fully_convolutional_classifier_gets_its_logits_flattened():
     exact = baseline.run(baseline.prepare(photos(0)[0]))[0].reshape(-1)
     found = run(network.model, photos(0)[0])[0].reshape(-1)
     assert np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_the_float_form_answers_as_the_network_whose_channels_are_last():
+    model, shape = detector(0), YoloShape((2, 2), 3)
+    wanted = run(model, np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32))
+    sides = model.graph.input[0].type.tensor_type.shape.dim
+    for side, size in zip(sides, (1, SIDE, SIDE, 3), strict=True):
+        side.dim_value = size
+    next(node for node in model.graph.node if "image" in node.input).input[0] = "first"
+    model.graph.node.insert(0, onnx.helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]))
+    form = float_form(model, shape)
+    found = run(form, np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    assert quantize(form, photos(0), Normalization(), shape).model == quantized_detector(0).model
+
+
+def test_the_float_form_of_a_classifier_answers_logits():
+    model = classifier(0)
+    scores = onnx.helper.make_node("Softmax", ["logits"], ["scores"], axis=1)
+    model.graph.node.append(scores)
+    model.graph.output[0].name = "scores"
+    image = np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+    (logits,), (wanted,) = run(float_form(model), image), run(model, image)
+    np.testing.assert_allclose(np.exp(logits) / np.exp(logits).sum(), wanted, rtol=1e-4)
+
+
+def test_the_float_network_of_gray_photos_reads_by_the_averages_of_three_colors():
+    graph = GraphBuilder("gray", (1, 1, SIDE, SIDE))
+    graph.conv("map", "image", np.ones((1, 1, 1, 1), np.float32), np.zeros(1, np.float32))
+    network = FloatNetwork.load(graph.model(["map"]), NORMALIZATION, ())
+    found = network.prepare(np.full((1, SIDE, SIDE, 1), 51, np.uint8))
+    assert found[0, 0, 0, 0] == pytest.approx((0.2 - np.mean(NORMALIZATION.mean)) / np.mean(NORMALIZATION.std))
 
 
 def test_a_network_of_gray_photos_reads_one_channel():

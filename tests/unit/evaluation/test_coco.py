@@ -33,13 +33,13 @@ def test_as_many_labels_with_other_names_are_taken_in_order(make_dataset):
 @pytest.mark.parametrize("labels", [["hound", "kitten", "cattle"], ["Cat", "Dog", "Cow"], ["hound", "cat", "cattle"]])
 def test_names_that_hardly_agree_are_not_taken_in_order(make_dataset, labels: list[str]):
     dataset = read_coco(*make_dataset(1, [BOX]))
-    with pytest.raises(DataMismatch, match=r"rename the categories in the annotations"):
+    with pytest.raises(DataMismatch, match=r"rename the annotations' categories"):
         dataset.category_ids(labels)
 
 
 def test_as_many_labels_in_another_order_are_not_taken_by_place(make_dataset):
     dataset = read_coco(*make_dataset(1, [BOX]))
-    with pytest.raises(DataMismatch, match=r"'hound' .* not the package's 3 labels in their order either"):
+    with pytest.raises(DataMismatch, match=r"'hound' .* not the 3 labels in their order either"):
         dataset.category_ids(["cat", "hound", "cow"])
 
 

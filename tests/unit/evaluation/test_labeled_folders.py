@@ -48,6 +48,6 @@ def test_a_folder_without_photos_is_told(tmp_path: Path):
 
 
 def test_a_folder_that_two_labels_name_is_refused_and_labels_without_photos_may_be_alike(folder: Path):
-    with pytest.raises(DataMismatch, match="/dog may be of either of two labels of the package"):
+    with pytest.raises(DataMismatch, match="/dog may be of either of two labels: name"):
         read_labeled_folders(folder, ("dog", "cat", "dog"))
     assert read_labeled_folders(folder, ("dog", "cat", "ox", "ox")).labels == (1, 0, 0)

@@ -1,0 +1,67 @@
+"""Photos of a user's own to measure on: a detector against boxes, a classifier on one folder per label."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edgedet_evaluation.answering import read_photos
+from edgedet_evaluation.coco import read_coco
+from edgedet_evaluation.labeled_folders import read_labeled_folders
+from edgedet_runtime.manifest import Task
+
+from edgedet_compression.accuracy import MeasureAccuracy, classification_metrics, detection_metrics
+from edgedet_compression.data.shared_photos import refuse_shared_photos
+from edgedet_compression.errors import BuildRefused
+from edgedet_compression.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class OwnPhotos:
+    """What --photos and --annotations say."""
+
+    folder: Path
+    annotations: Path | None
+
+    def __str__(self) -> str:
+        """The options with the files' names alone: where they lie, lies on one machine."""
+        boxes = f" --annotations {self.annotations.name}" if self.annotations else ""
+        return f"--photos {self.folder.name}{boxes}"
+
+    def measuring(
+        self, task: Task, labels: Sequence[str], calibration: Iterable[Path] = (), progress: Progress = silent
+    ) -> MeasureAccuracy:
+        """Read all photos once and return what measures on them; they must not be among those of `calibration`.
+
+        Raises:
+            BuildRefused: boxes are missing or one too many, or a network would be measured on what it was fitted to.
+            EvaluationFault: a photo or a box cannot be read, or the labels are others.
+        """
+        measure: MeasureAccuracy
+        if task == "detect":
+            if self.annotations is None:
+                raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
+            boxed = read_coco(self.annotations, self.folder)
+            boxed.category_ids(labels)
+            files, measure = [photo.file for photo in boxed.photos], partial(detection_metrics, boxed)
+        else:
+            if self.annotations:
+                raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
+            labeled = read_labeled_folders(self.folder, labels)
+            files, measure = [*labeled.files], partial(classification_metrics, labeled)
+        refuse_shared_photos({"--calibrate": calibration, "--photos": files})
+        advance = progress("looking at photos", len(files))
+        for _ in read_photos(files):
+            advance()
+        return measure
+
+
+def own_photos(folder: Path | None, annotations: Path | None) -> OwnPhotos | None:
+    """What the options say; none: nothing is to be measured.
+
+    Raises:
+        BuildRefused: boxes without photos.
+    """
+    if folder is None and annotations:
+        raise BuildRefused("--annotations are the boxes of --photos: give --photos DIR, or leave both out")
+    return OwnPhotos(folder, annotations) if folder else None
