@@ -206,7 +206,9 @@ def build_own(
     task: Task = "detect" if own.anchors else "classify"
     accuracy = photos.measuring(task, own.labels, files, progress) if photos else None
     inputs = read_inputs(files, spec)
-    calibration = CalibrationSet(inputs, f"{calibrate.name}, {len(files)} photos, sha256 {folder_sha256(files)}")
+    calibration = CalibrationSet(
+        inputs, f"{calibrate.resolve().name}, {len(files)} photos, sha256 {folder_sha256(files)}"
+    )
     trained = Trained(
         source=FloatModel(
             model=float_form(model, shape),

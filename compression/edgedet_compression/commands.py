@@ -187,22 +187,22 @@ def evaluate(
         put_back(folder.resolve())
         package = load_package(folder)
         _refuse_unwritable(package)
-        command = f"edgedet-compress evaluate {folder}"
+        command = ["edgedet-compress", "evaluate", str(Path(*folder.resolve().parts[-3:]))]  # models/NAME/VERSION
         metrics: Sequence[Metric]
         if recipe:
             if photos or annotations:
                 raise BuildRefused("--recipe brings its own photos: leave --photos and --annotations out")
-            measured = Measured(package, f"{command} --recipe {recipe}", None, progress)
+            measured = Measured(package, shlex.join([*command, "--recipe", recipe]), None, progress)
             metrics = _recipe_data(recipe, data, progress).accuracy(measured)
         elif measured_on := own_photos(photos, annotations):
             measure = measured_on.measuring(package.manifest.task, package.manifest.labels, progress=progress)
-            metrics = measure(Measured(package, f"{command} {measured_on}", None, progress))
+            metrics = measure(Measured(package, shlex.join([*command, *measured_on.options()]), None, progress))
         else:
             model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")
             source_folder = data_folder(data)
             source = model.load(source_folder)
             baseline = FloatNetwork.load(source.model, model.normalization, source.anchors)
-            metrics = model.accuracy(source_folder, Measured(package, command, baseline, progress))
+            metrics = model.accuracy(source_folder, Measured(package, shlex.join(command), baseline, progress))
         package = store_metrics(package, metrics)
     _show(package)
 
@@ -229,7 +229,7 @@ def _as_typed(context: typer.Context) -> str:
     for option in context.command.params:
         if option.name in typed - {*_PLACES}:
             value = str(context.params[option.name])
-            shown = Path(value).name if option.name in _FILES else value
+            shown = Path(value).resolve().name if option.name in _FILES else value
             words += [shown] if option.param_type_name == "argument" else [option.opts[0], shown]
     return shlex.join(words)
 

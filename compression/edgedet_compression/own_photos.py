@@ -8,6 +8,7 @@ from pathlib import Path
 from edgedet_evaluation.answering import read_photos
 from edgedet_evaluation.coco import read_coco
 from edgedet_evaluation.labeled_folders import read_labeled_folders
+from edgedet_evaluation.mean_average_precision import refuse_without_boxes
 from edgedet_runtime.manifest import Task
 
 from edgedet_compression.accuracy import MeasureAccuracy, classification_metrics, detection_metrics
@@ -23,10 +24,10 @@ class OwnPhotos:
     folder: Path
     annotations: Path | None
 
-    def __str__(self) -> str:
-        """The options with the files' names alone: where they lie, lies on one machine."""
-        boxes = f" --annotations {self.annotations.name}" if self.annotations else ""
-        return f"--photos {self.folder.name}{boxes}"
+    def options(self) -> list[str]:
+        """As they are typed, with the files' names alone: where they lie is one machine's."""
+        boxes = ["--annotations", self.annotations.name] if self.annotations else []
+        return ["--photos", self.folder.resolve().name, *boxes]
 
     def measuring(
         self, task: Task, labels: Sequence[str], calibration: Iterable[Path] = (), progress: Progress = silent
@@ -42,7 +43,7 @@ class OwnPhotos:
             if self.annotations is None:
                 raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
             boxed = read_coco(self.annotations, self.folder)
-            boxed.category_ids(labels)
+            refuse_without_boxes(boxed, boxed.category_ids(labels))
             files, measure = [photo.file for photo in boxed.photos], partial(detection_metrics, boxed)
         else:
             if self.annotations:

@@ -216,8 +216,10 @@ def recipe_text(name: str) -> str:
     if name.endswith(".toml"):
         try:
             return Path(name).read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BuildRefused(f"recipe {name}: {error}") from error
+        except OSError as error:
+            raise BuildRefused(f"recipe {name}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise BuildRefused(f"recipe {name} is no text in UTF-8: {error}") from error
     if name not in recipe_names():
         raise BuildRefused(f"no recipe {name!r}; there are: {', '.join(recipe_names())}; or give a file NAME.toml")
     return (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")

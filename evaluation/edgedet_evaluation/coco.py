@@ -39,12 +39,14 @@ class CocoDataset:
     def category_ids(self, labels: Sequence[str]) -> list[int]:
         """The category id of every label of a package: by name, or by place where both lists have the same order.
 
-        Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order: at least half
-        of the names must stand in the same place in both, and none in another.
+        Darknet calls some of COCO's categories by other names ("sofa" for "couch") but keeps their order: at least nine
+        names of ten must stand in the same place in both, and none in another.
 
         Raises:
-            DataMismatch: a label is no category, and the lists differ in length or order, or in most of their names.
+            DataMismatch: a label stands twice, or is no category, and the lists differ in length, order or more names.
         """
+        if twice := next((label for label, count in Counter(labels).items() if count > 1), None):
+            raise DataMismatch(f"label {twice!r} stands twice, and boxes tell which is meant by its name: rename one")
         by_name = {name: category for category, name in self.categories}
         if all(label in by_name for label in labels):
             return [by_name[label] for label in labels]
@@ -52,7 +54,7 @@ class CocoDataset:
         places = [by_name.get(label) for label in labels]
         if len(labels) == len(by_place):
             same = sum(named == category for named, category in zip(places, by_place, strict=True))
-            if 2 * same >= len(labels) and same == sum(named is not None for named in places):
+            if 10 * same >= 9 * len(labels) and same == sum(named is not None for named in places):
                 return by_place
         strange = next(label for label in labels if label not in by_name)
         raise DataMismatch(

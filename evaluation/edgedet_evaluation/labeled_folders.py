@@ -46,7 +46,9 @@ def read_labeled_folders(folder: Path, labels: Sequence[str]) -> LabeledPhotos:
     for path in files:
         for part in (os.fsencode(path.parent.name), path.read_bytes()):
             total.update(hashlib.sha256(part).digest())
-    return LabeledPhotos(folder.name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest())
+    return LabeledPhotos(
+        folder.resolve().name, tuple(files), tuple(index[path.parent.name] for path in files), total.hexdigest()
+    )
 
 
 def labeled_photos(folder: Path) -> list[Path]:

@@ -79,6 +79,16 @@ class AreaScore:
     map50: float | None
 
 
+def refuse_without_boxes(dataset: CocoDataset, category_ids: Sequence[int]) -> None:
+    """Find out before the answers whether there is anything to find.
+
+    Raises:
+        DataMismatch: no object of these categories.
+    """
+    if not any(box["category_id"] in category_ids and is_object(box) for box in dataset.content["annotations"]):
+        raise DataMismatch(f"{dataset.name} has no box of the {len(category_ids)} labels: nothing to measure")
+
+
 def score_detections(
     dataset: CocoDataset, answers: Sequence[Detections], category_ids: Sequence[int]
 ) -> DetectionScore:
@@ -90,10 +100,9 @@ def score_detections(
     Raises:
         DataMismatch: not as many answers as photos, or no box of these categories.
     """
+    refuse_without_boxes(dataset, category_ids)
     evaluation = _evaluate(dataset, answers, category_ids, {"all": (0.0, 1e10)})
     matches = tuple(_matches(evaluation, {photo.id: place for place, photo in enumerate(dataset.photos)}))
-    if not matches:
-        raise DataMismatch(f"{dataset.name} has no box of the {len(category_ids)} labels: nothing to measure")
     precision = evaluation.eval["precision"][:, :, :, 0, 0]  # [IoU thresholds, recalls, categories]
     return DetectionScore(_mean(precision[0]), _mean(precision), matches)
 

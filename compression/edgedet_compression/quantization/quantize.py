@@ -114,6 +114,7 @@ def float_form(model: onnx.ModelProto, yolo: YoloShape | None = None) -> onnx.Mo
 
 def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:
     graph = load_float_graph(model)
+    _refuse_numbers_that_are_none(graph)
     if yolo is None:
         _refuse_sigmoid_scores(graph)  # before a Softmax at the end falls away, which may stand behind one
     simplify(graph)
@@ -139,6 +140,13 @@ def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArr
     """Codes [1, H, W, C] to (q - zero_point)/255 [1, C, H, W]."""
     centered = photo.astype(np.float32) - np.float32(zero_point)
     return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
+
+
+def _refuse_numbers_that_are_none(graph: FloatGraph) -> None:
+    """A training that diverged leaves them, and nothing can be scaled by them."""
+    for name, values in graph.constants.items():
+        if values.dtype.kind == "f" and np.isnan(values).any():
+            raise GraphUnsupported(f"weight {name!r} has values that are no numbers (NaN): export a sound network")
 
 
 def _refuse_sigmoid_scores(graph: FloatGraph) -> None:

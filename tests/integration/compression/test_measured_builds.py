@@ -158,9 +158,27 @@ def test_what_is_wrong_with_the_photos_is_told_before_the_work(
     sound = tested[0].read_bytes()
     tested[0].write_bytes(sound[: len(sound) // 2])
     assert f"{tested[0]}: " in refused(*anchors, "--photos", photos, "--annotations", boxes, code=1)
-    boxes.write_text(boxes.read_text().replace('"ant"', '"yak"').replace('"bee"', '"emu"'))
+    boxes.write_text(boxes.read_text().replace('"ant"', '"yak"'))
     strange = refused(*anchors, "--photos", photos, "--annotations", boxes, code=1)
     assert "label 'ant' is none of the 3 categories" in strange
+    content = json.loads(boxes.read_text())
+    content["categories"] = [{"id": 7 + place, "name": name} for place, name in enumerate(("ant", "bee", "cat"))]
+    boxes.write_text(json.dumps(content))
+    none = refused(*anchors, "--photos", photos, "--annotations", boxes, code=1)
+    assert "boxes has no box of the 3 labels: nothing to measure" in none
+
+
+def test_what_evaluate_has_done_can_be_done_again_whatever_the_names(
+    compress, own_classifier: Path, calibrate: Path, tested: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    by_label = sorted_as_answered(own_classifier, tested).rename(own_classifier.with_name("by label; ü"))
+    assert compress(*build(own_classifier, calibrate)).exit_code == 0
+    package = own_classifier.with_name("models") / "mine" / "1"
+    monkeypatch.chdir(by_label)
+    assert compress("evaluate", package, "--photos", ".").exit_code == 0
+    (figure,) = figures(own_classifier).values()
+    assert shlex.split(figure.command) == ["edgedet-compress", "evaluate", "models/mine/1", "--photos", by_label.name]
+    assert figure.dataset.startswith(f"{by_label.name} (")
 
 
 def test_the_package_s_place_is_looked_at_before_the_photos(compress, own_classifier: Path, calibrate: Path):

@@ -218,6 +218,16 @@ def test_the_float_form_answers_as_the_network_whose_channels_are_last():
     assert quantize(form, photos(0), Normalization(), shape).model == quantized_detector(0).model
 
 
+def test_weights_that_are_no_numbers_are_named():
+    model = classifier(0)
+    (weight,) = (part for part in model.graph.initializer if part.name == model.graph.node[0].input[1])
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[0, 0, 0, 0] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    with pytest.raises(GraphUnsupported, match=rf"weight '{weight.name}' has values that are no numbers"):
+        quantize(model, photos(0), NORMALIZATION)
+
+
 def test_the_float_form_of_a_classifier_answers_logits():
     model = classifier(0)
     scores = onnx.helper.make_node("Softmax", ["logits"], ["scores"], axis=1)

@@ -26,11 +26,20 @@ def test_labels_are_found_by_name_in_any_order(make_dataset):
 
 
 def test_as_many_labels_with_other_names_are_taken_in_order(make_dataset):
+    categories = [{"id": 3 * place, "name": name} for place, name in enumerate("abcdefghij", start=1)]
+    dataset = read_coco(*make_dataset(1, [(0, 3, *BOX[2:])], categories=categories))
+    assert dataset.category_ids([*"abcdXfghij"]) == [3 * place for place in range(1, 11)]
+    with pytest.raises(DataMismatch, match="label 'X' is none of the 10 categories"):
+        dataset.category_ids([*"abcdXfghiY"])
+
+
+def test_labels_that_stand_twice_are_refused(make_dataset):
     dataset = read_coco(*make_dataset(1, [BOX]))
-    assert dataset.category_ids(["hound", "cat", "cow"]) == [1, 3, 7]
+    with pytest.raises(DataMismatch, match="label 'cat' stands twice"):
+        dataset.category_ids(["cat", "dog", "cat"])
 
 
-@pytest.mark.parametrize("labels", [["hound", "kitten", "cattle"], ["Cat", "Dog", "Cow"], ["hound", "cat", "cattle"]])
+@pytest.mark.parametrize("labels", [["hound", "kitten", "cattle"], ["Cat", "Dog", "Cow"], ["hound", "cat", "cow"]])
 def test_names_that_hardly_agree_are_not_taken_in_order(make_dataset, labels: list[str]):
     dataset = read_coco(*make_dataset(1, [BOX]))
     with pytest.raises(DataMismatch, match=r"rename the annotations' categories"):
