@@ -44,6 +44,7 @@ _MODEL_NAMES = ", ".join(model.name for model in KNOWN_MODELS)
 _WEIGHTS = [source.name for source in SOURCES]
 _DATA_SETS = [data_set.name for data_set in DATA_SETS]
 _PLACES = ("data", "models", "version", "replace")
+"""Options that say where things lie and go, not what is made."""
 _FILES = ("onnx", "calibrate", "labels", "photos", "annotations")
 _ONLY_OWN = (
     "calibrate", "labels", "anchors", "mean", "std", "resize", "resize_filter", "license_text", "description", "photos",
