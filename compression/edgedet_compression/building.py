@@ -26,7 +26,7 @@ from edgedet_compression.export.package_writer import (
 )
 from edgedet_compression.float_baseline import Anchors, FloatNetwork
 from edgedet_compression.known_models import CalibrationSet, FloatModel, KnownModel
-from edgedet_compression.own_photos import OwnPhotos
+from edgedet_compression.own_photos import OwnPhotos, refuse_unfit
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
@@ -204,7 +204,10 @@ def build_own(
     spec = _input_spec(found, own)
     files = photo_files(calibrate)
     task: Task = "detect" if own.anchors else "classify"
-    accuracy = photos.measuring(task, own.labels, files, progress) if photos else None
+    accuracy = None
+    if photos:
+        measured, accuracy = photos.read(task, own.labels)
+        refuse_unfit(measured, files, progress)
     inputs = read_inputs(files, spec)
     calibration = CalibrationSet(
         inputs, f"{calibrate.resolve().name}, {len(files)} photos, sha256 {folder_sha256(files)}"

@@ -196,7 +196,7 @@ def evaluate(
             measured = Measured(package, shlex.join([*command, "--recipe", recipe]), None, progress)
             metrics = _recipe_data(recipe, data, progress).accuracy(measured)
         elif measured_on := own_photos(photos, annotations):
-            measure = measured_on.measuring(package.manifest.task, package.manifest.labels, progress=progress)
+            _, measure = measured_on.read(package.manifest.task, package.manifest.labels)
             metrics = measure(Measured(package, shlex.join([*command, *measured_on.options()]), None, progress))
         else:
             model = known_model(package.manifest.name, advice="give --recipe, or --photos for photos of your own")

@@ -29,32 +29,36 @@ class OwnPhotos:
         boxes = ["--annotations", self.annotations.name] if self.annotations else []
         return ["--photos", self.folder.resolve().name, *boxes]
 
-    def measuring(
-        self, task: Task, labels: Sequence[str], calibration: Iterable[Path] = (), progress: Progress = silent
-    ) -> MeasureAccuracy:
-        """Read all photos once and return what measures on them; they must not be among those of `calibration`.
+    def read(self, task: Task, labels: Sequence[str]) -> tuple[list[Path], MeasureAccuracy]:
+        """The photos, and what measures on them.
 
         Raises:
-            BuildRefused: boxes are missing or one too many, or a network would be measured on what it was fitted to.
-            EvaluationFault: a photo or a box cannot be read, or the labels are others.
+            BuildRefused: boxes are missing, or one option too many.
+            EvaluationFault: a photo or a box is not there, or the labels are others.
         """
-        measure: MeasureAccuracy
         if task == "detect":
             if self.annotations is None:
                 raise BuildRefused("a detector is measured against boxes: give --annotations FILE (COCO's JSON)")
             boxed = read_coco(self.annotations, self.folder)
             refuse_without_boxes(boxed, boxed.category_ids(labels))
-            files, measure = [photo.file for photo in boxed.photos], partial(detection_metrics, boxed)
-        else:
-            if self.annotations:
-                raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
-            labeled = read_labeled_folders(self.folder, labels)
-            files, measure = [*labeled.files], partial(classification_metrics, labeled)
-        refuse_shared_photos({"--calibrate": calibration, "--photos": files})
-        advance = progress("looking at photos", len(files))
-        for _ in read_photos(files):
-            advance()
-        return measure
+            return [photo.file for photo in boxed.photos], partial(detection_metrics, boxed)
+        if self.annotations:
+            raise BuildRefused("a classifier is measured on one folder per label: leave --annotations out")
+        labeled = read_labeled_folders(self.folder, labels)
+        return [*labeled.files], partial(classification_metrics, labeled)
+
+
+def refuse_unfit(photos: Sequence[Path], calibration: Iterable[Path], progress: Progress = silent) -> None:
+    """Find out before a build of minutes what measuring would be refused for after it.
+
+    Raises:
+        BuildRefused: a network would be measured on a photo that it was calibrated on.
+        EvaluationFault: a photo cannot be decoded.
+    """
+    refuse_shared_photos({"--calibrate": calibration, "--photos": photos})
+    advance = progress("looking at photos", len(photos))
+    for _ in read_photos(photos):
+        advance()
 
 
 def own_photos(folder: Path | None, annotations: Path | None) -> OwnPhotos | None:

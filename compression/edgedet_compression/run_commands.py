@@ -83,8 +83,6 @@ def run(
     """
     with faults_told(_KEPT), bars() as progress:
         found = load_recipe(recipe)
-        if until is not None:
-            found.stage(until)  # refuses one that is none before photos are read
         from edgedet_compression.runner import run_recipe
 
         done = run_recipe(found, _place(data, runs, models, progress), until)

@@ -68,11 +68,12 @@ def run_recipe(recipe: Recipe, place: Workplace, until: str | None = None) -> di
     Raises:
         CompressionFault: one of its kinds; what was done stays, and the next run goes on from there.
     """
+    needed = _needed(recipe, until)  # before photos are read: there may be no such stage
     data, folders = open_data(recipe, place), folders_of(recipe, place)
     _check_all(recipe, until, place)
     at_start = folders_read(recipe, folders, place)
     done: dict[str, StageFolder] = {}
-    for stage in _needed(recipe, until):
+    for stage in needed:
         folder = folders[stage.name]
         if not folder.done:
             read = {reference: _made(reference, at_start[reference], place) for reference in references(stage)}

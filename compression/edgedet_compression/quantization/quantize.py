@@ -114,7 +114,7 @@ def float_form(model: onnx.ModelProto, yolo: YoloShape | None = None) -> onnx.Mo
 
 def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:
     graph = load_float_graph(model)
-    _refuse_numbers_that_are_none(graph)
+    _refuse_nan(graph)
     if yolo is None:
         _refuse_sigmoid_scores(graph)  # before a Softmax at the end falls away, which may stand behind one
     simplify(graph)
@@ -142,7 +142,7 @@ def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArr
     return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
 
 
-def _refuse_numbers_that_are_none(graph: FloatGraph) -> None:
+def _refuse_nan(graph: FloatGraph) -> None:
     """A training that diverged leaves them, and nothing can be scaled by them."""
     for name, values in graph.constants.items():
         if values.dtype.kind == "f" and np.isnan(values).any():

@@ -17,6 +17,8 @@ from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import load_package
 from edgedet_runtime.photo import decode_photo
 
+from tests.unit.compression.small_networks import channels_last
+
 ANCHORS = "8,8 16,12; 3,4 6,5"
 INPUT = InputSpec(name="pixels", height=32, width=32, channels=4)
 
@@ -79,27 +81,13 @@ def boxed_as_answered(network: Path, tested: Sequence[Path]) -> Path:
     return file
 
 
-def read_channels_last(network: Path) -> None:
-    """Let the network read its image with the channels last."""
-    model = onnx.load(network)
-    (image,) = model.graph.input
-    sides = image.type.tensor_type.shape.dim
-    batch, channels, height, width = (side.dim_value for side in sides)
-    for side, size in zip(sides, (batch, height, width, channels), strict=True):
-        side.dim_value = size
-    next(node for node in model.graph.node if image.name in node.input).input[0] = "channels_first"
-    turn = onnx.helper.make_node("Transpose", [image.name], ["channels_first"], perm=[0, 3, 1, 2])
-    model.graph.node.insert(0, turn)
-    onnx.save(model, network)
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
 def test_a_classifier_is_right_as_often_as_its_float_network_was(
-    compress, own_classifier: Path, calibrate: Path, tested: list[Path], channels_last: bool
+    compress, own_classifier: Path, calibrate: Path, tested: list[Path], turned: bool
 ):
     by_label = sorted_as_answered(own_classifier, tested)
-    if channels_last:
-        read_channels_last(own_classifier)
+    if turned:
+        onnx.save(channels_last(onnx.load(own_classifier)), own_classifier)
     result = compress(*build(own_classifier, calibrate, "--photos", by_label))
     assert result.exit_code == 0, result.stderr
     assert [*figures(own_classifier)] == ["top-1, fp32", "top-1, int8", "top-1, int8 − fp32"]

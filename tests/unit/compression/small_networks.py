@@ -62,3 +62,18 @@ def photos(seed: int, count: int = 4, channels: int = 4) -> list[np.ndarray]:
     if channels == 4:
         found[..., 3] = 255
     return list(found)
+
+
+def channels_last(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same network, which reads its image with the channels last."""
+    turned = onnx.ModelProto()
+    turned.CopyFrom(model)
+    (image,) = turned.graph.input
+    sides = image.type.tensor_type.shape.dim
+    batch, channels, height, width = (side.dim_value for side in sides)
+    for side, size in zip(sides, (batch, height, width, channels), strict=True):
+        side.dim_value = size
+    next(node for node in turned.graph.node if image.name in node.input).input[0] = "channels_first"
+    turn = onnx.helper.make_node("Transpose", [image.name], ["channels_first"], perm=[0, 3, 1, 2])
+    turned.graph.node.insert(0, turn)
+    return turned

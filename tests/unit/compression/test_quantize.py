@@ -29,7 +29,7 @@ from edgedet_runtime.package import Package
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.verification import verify_package
 
-from tests.unit.compression.small_networks import SIDE, classifier, detector, photos, weights
+from tests.unit.compression.small_networks import SIDE, channels_last, classifier, detector, photos, weights
 
 NORMALIZATION = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 ANCHORS = (((8.0, 8.0), (16.0, 12.0)), ((3.0, 4.0), (6.0, 5.0)))
@@ -205,14 +205,9 @@ def test_a_fully_convolutional_classifier_gets_its_logits_flattened():
 
 def test_the_float_form_answers_as_the_network_whose_channels_are_last():
     model, shape = detector(0), YoloShape((2, 2), 3)
-    wanted = run(model, np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32))
-    sides = model.graph.input[0].type.tensor_type.shape.dim
-    for side, size in zip(sides, (1, SIDE, SIDE, 3), strict=True):
-        side.dim_value = size
-    next(node for node in model.graph.node if "image" in node.input).input[0] = "first"
-    model.graph.node.insert(0, onnx.helper.make_node("Transpose", ["image"], ["first"], perm=[0, 3, 1, 2]))
-    form = float_form(model, shape)
-    found = run(form, np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32))
+    image = np.random.default_rng(0).normal(size=(1, 3, SIDE, SIDE)).astype(np.float32)
+    form = float_form(channels_last(model), shape)
+    wanted, found = run(model, image), run(form, image)
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
     assert quantize(form, photos(0), Normalization(), shape).model == quantized_detector(0).model
