@@ -1,6 +1,6 @@
 """Where benchmarks put what they measured: one JSON file each, with the machine and the versions it holds for.
 
-What int8 kernels reach depends on the processor's instructions, and with it every share of the rest; so results of
+What kernels reach depends on the processor's instructions, and with it every share of the rest; so results of
 processors with other instructions stand beside each other.
 """
 
@@ -37,7 +37,7 @@ def machine() -> dict[str, Any]:
 
 
 def instructions() -> str:
-    """What the int8 kernels of this processor are made of."""
+    """What the kernels of this processor are made of."""
     flags = cpu_info("flags").split()
-    known = {"avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
+    known = {"amx_int8": "amx", "avx512_vnni": "avx512-vnni", "avx_vnni": "avx-vnni", "avx2": "avx2"}
     return next((name for flag, name in known.items() if flag in flags), platform.machine())

@@ -1,7 +1,8 @@
-"""How much faster a training step of VGG16 is by Winograd's form of its wide convolutions, and in memory that it keeps.
+"""How much faster a training step of VGG16 is by other forms of its convolutions, and in memory that it keeps.
 
-On one thread, in fp32, at the recipes' batch. Each system is a process of its own, as memory that is kept once stays
-kept; they take turns; printed are the medians of the rounds' ratios with their 95 % intervals, in processor time.
+Winograd's form of the wide ones in fp32; where the processor has bf16, in which recipes train there, the unfolded form
+of the deep ones. On one thread, at the recipes' batch. Each system is a process of its own, as memory that is kept once
+stays kept; they take turns; printed are the medians of the rounds' ratios with their 95 % intervals, in processor time.
 
     python -m benchmarks.training_step [--rounds 20]
 """
@@ -16,7 +17,8 @@ from multiprocessing.connection import Connection
 
 import torch
 from edgedet_compression.networks.vgg import vgg16
-from edgedet_compression.training.winograd import Winograd
+from edgedet_compression.training.fast_convolutions import FastConvolutions
+from edgedet_compression.training.precision import autocast, dtype_of
 from edgedet_evaluation.paired_timing import ratio
 from edgedet_runtime.malloc import keep_freed_memory
 from rich.console import Console
@@ -25,12 +27,15 @@ from torch.nn import functional
 from benchmarks.results import instructions, write_result
 
 _BATCH, _WARM_UP = 125, 2
+_DTYPE = dtype_of("auto")
+_FAST = "unfolded" if _DTYPE is torch.bfloat16 else "Winograd"
+_KEPT = f"{_FAST}, memory kept"
 _SYSTEMS: dict[str, tuple[Callable[[], AbstractContextManager[object]], bool]] = {
     "direct": (nullcontext, False),
-    "Winograd": (Winograd, False),
-    "Winograd, memory kept": (Winograd, True),
+    _FAST: (FastConvolutions, False),
+    _KEPT: (FastConvolutions, True),
 }
-_RATIOS = [("direct", "Winograd"), ("Winograd", "Winograd, memory kept"), ("direct", "Winograd, memory kept")]
+_RATIOS = [("direct", _FAST), (_FAST, _KEPT), ("direct", _KEPT)]
 
 
 def main() -> None:
@@ -39,7 +44,7 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     times = _take_turns(rounds)
     ratios = {f"{above} / {below}": ratio(times[above], times[below]) for above, below in _RATIOS}
-    content = {"network": "vgg16", "batch": _BATCH, "rounds": rounds}
+    content = {"network": "vgg16", "precision": str(_DTYPE).removeprefix("torch."), "batch": _BATCH, "rounds": rounds}
     path = write_result(
         f"training_step.{instructions()}", content | {name: asdict(found) for name, found in ratios.items()}
     )
@@ -83,8 +88,8 @@ def _work(name: str, rounds: int, turns: Connection) -> None:
     for _ in range(rounds + _WARM_UP):
         turns.recv()
         began_ns = time.process_time_ns()
-        with form():
-            loss = functional.cross_entropy(network(images), labels)
+        with autocast(_DTYPE), form():
+            loss = functional.cross_entropy(network(images).float(), labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

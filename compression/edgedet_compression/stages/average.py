@@ -12,7 +12,8 @@ from edgedet_compression.networks.specification import Specified
 from edgedet_compression.recipe_stages import AverageStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
-from edgedet_compression.training.winograd import Winograd
+from edgedet_compression.training.fast_convolutions import FastConvolutions
+from edgedet_compression.training.precision import autocast, dtype_of
 
 
 def average_networks(stage: AverageStage, context: Context) -> Figures:
@@ -34,7 +35,7 @@ def average_networks(stage: AverageStage, context: Context) -> Figures:
             )
         averaged.update_parameters(network)
     found = averaged.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
-    with Winograd():
+    with autocast(dtype_of("auto")), FastConvolutions():
         update_bn(_images(stage, context), found)
     save_network(found, context.folder.path / NETWORK)
     return {

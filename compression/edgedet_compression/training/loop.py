@@ -18,12 +18,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.tensor_file import read_tensors, write_tensors
+from edgedet_compression.training.fast_convolutions import FastConvolutions
 from edgedet_compression.training.interruption import Interruption
 from edgedet_compression.training.optimizer import one_cycle, sgd
 from edgedet_compression.training.precision import autocast, dtype_of
 from edgedet_compression.training.schedule import Schedule
 from edgedet_compression.training.task import Task
-from edgedet_compression.training.winograd import Winograd
 
 CHECKPOINT, LOG = "checkpoint.pt", "log.jsonl"
 
@@ -165,7 +165,7 @@ def _epoch(
 def _step(run: _Run, task: Task, schedule: Schedule, methods: Methods) -> dict[str, float]:
     torch.manual_seed(_seed(schedule.seed, run.epoch, run.step))  # of dropout and its kin
     batch = task.batch(run.epoch, run.step)
-    with autocast(dtype_of(schedule.precision)), Winograd():
+    with autocast(dtype_of(schedule.precision)), FastConvolutions():
         parts = dict(task.loss(run.network, batch))
     if methods.penalty is not None:
         parts["penalty"] = methods.penalty(run.network)

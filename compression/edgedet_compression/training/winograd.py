@@ -9,14 +9,13 @@ each of the (m + 2)² positions. 4 x 4 outputs take 36 multiplications a channel
 The price is rounding: outputs and gradients differ from the direct form's by some 1e-5 of the largest (fp32, m = 4).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
-from torch.overrides import TorchFunctionMode
 
 # From where the products outweigh the transforms, tried by hand on two cores with AVX2.
 _CHANNELS = 64 * 64
@@ -64,26 +63,15 @@ _TRANSFORMS = {
 }
 
 
-class Winograd(TorchFunctionMode):
-    """Within it, torch.conv2d takes the form of this file wherever that is faster; elsewhere nothing changes.
-
-    Faster are fp32 convolutions of 3 x 3 pixels, stride 1 and padding 1, with many channels, on maps of an even size,
-    where maps are large or batches are.
-    """
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        del types
-        if func is torch.conv2d and not kwargs and _pays(*args):
-            images, weight, bias, *_ = args
-            outputs = convolve(images, weight)
-            return outputs if bias is None else outputs + bias[:, None, None]
-        return func(*args, **(kwargs or {}))
+def pays(images: Tensor, weight: Tensor) -> bool:
+    """Whether `convolve` is faster than the direct form: with many channels, where maps are large or batches are."""
+    return (
+        images.dtype == weight.dtype == torch.float32
+        and not torch.is_autocast_enabled("cpu")
+        and weight.shape[0] * weight.shape[1] >= _CHANNELS
+        and images.shape[2] % 2 == images.shape[3] % 2 == 0
+        and images[:, 0].numel() >= _TILES * _tile_side(images) ** 2
+    )
 
 
 def convolve(images: Tensor, weight: Tensor) -> Tensor:
@@ -93,30 +81,6 @@ def convolve(images: Tensor, weight: Tensor) -> Tensor:
     """
     outputs: Tensor = _Convolution.apply(images, weight)  # type: ignore[no-untyped-call]
     return outputs
-
-
-def _pays(
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-) -> bool:
-    """Of the arguments of torch.conv2d."""
-    del bias
-    return (
-        images.dtype == weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
-        and weight.shape[2:] == (3, 3)
-        and weight.shape[0] * weight.shape[1] >= _CHANNELS
-        and images.ndim == 4
-        and images.shape[2] % 2 == images.shape[3] % 2 == 0
-        and images[:, 0].numel() >= _TILES * _tile_side(images) ** 2
-        and all(option in (1, (1, 1)) for option in (stride, padding, dilation))
-        and groups == 1
-    )
 
 
 class _Convolution(torch.autograd.Function):
