@@ -2,15 +2,14 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-import onnx
 from edgedet_runtime.errors import RuntimeFault
 from edgedet_runtime.manifest import NAME_PATTERN, InputSpec, Metric, Provenance, Task
-from edgedet_runtime.package import Package, file_sha256, load_package
+from edgedet_runtime.package import Package, load_package
 from edgedet_runtime.verification import verify_package
 
 from edgedet_compression.accuracy import MeasureAccuracy, Measured
@@ -26,6 +25,7 @@ from edgedet_compression.export.package_writer import (
 )
 from edgedet_compression.float_baseline import Anchors, FloatNetwork
 from edgedet_compression.known_models import CalibrationSet, FloatModel, KnownModel
+from edgedet_compression.own_network import OwnNetwork
 from edgedet_compression.own_photos import OwnPhotos, refuse_unfit
 from edgedet_compression.photo_folder import photo_files, read_inputs
 from edgedet_compression.progress import Progress, silent
@@ -76,20 +76,6 @@ class Target:
             ) from error
         if self.folder.exists() and not self.replace:
             raise BuildRefused(f"{self.folder} exists and versions are immutable: give another --version, or --replace")
-
-
-@dataclass(frozen=True)
-class OwnNetwork:
-    """A user's float ONNX network and what has to be known about it."""
-
-    file: Path
-    labels: tuple[str, ...]
-    anchors: Anchors = ()
-    normalization: Normalization = field(default_factory=Normalization)
-    resize: str = "letterbox"
-    filter: str = "linear"
-    license: str = "not stated"
-    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,7 +180,7 @@ def build_own(
         GraphUnsupported: naming the operator that stands in the way.
     """
     target.check()
-    model = _read_onnx(own.file)
+    model = own.read()
     shape = _yolo_shape(own.anchors, own.labels)
     found = outline(model, shape)
     if found.classes != len(own.labels):
@@ -217,7 +203,7 @@ def build_own(
             model=float_form(model, shape),
             anchors=own.anchors,
             labels=own.labels,
-            parent=f"{own.file.name}, sha256 {file_sha256(own.file)}",
+            parent=own.parent,
         ),
         input=spec,
         normalization=own.normalization,
@@ -286,12 +272,3 @@ def _input_spec(found: Outline, own: OwnNetwork) -> InputSpec:
             "filter": own.filter,
         }
     )
-
-
-def _read_onnx(file: Path) -> onnx.ModelProto:
-    try:
-        return onnx.load(file)
-    except OSError as error:
-        raise BuildRefused(f"--onnx {file}: {error.strerror}") from error
-    except Exception as error:  # protobuf's DecodeError has no base of its own
-        raise BuildRefused(f"--onnx {file} is not an ONNX file: {error}") from error

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from edgedet_compression.accuracy import Measured
-from edgedet_compression.building import OwnNetwork, Target, build_known, build_own, store_metrics
+from edgedet_compression.building import Target, build_known, build_own, store_metrics
 from edgedet_compression.data.download import DATA_SETS, data_set_named, download
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.export.package_writer import put_back
@@ -21,6 +21,7 @@ from edgedet_compression.fetch import fetch as fetch_source
 from edgedet_compression.float_baseline import FloatNetwork
 from edgedet_compression.known_models import KNOWN_MODELS, known_model
 from edgedet_compression.options import one_of, parse_anchors, parse_normalization, read_labels
+from edgedet_compression.own_network import OwnNetwork
 from edgedet_compression.own_photos import own_photos
 from edgedet_compression.progress import Progress
 from edgedet_compression.recipe import load_recipe

@@ -9,11 +9,12 @@ import numpy as np
 import onnx
 import pytest
 from edgedet_compression import building
-from edgedet_compression.building import OwnNetwork, Target, Trained, build_own, build_trained, store_metrics
+from edgedet_compression.building import Target, Trained, build_own, build_trained, store_metrics
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.float_baseline import Anchors
 from edgedet_compression.known_models import CalibrationSet, FloatModel
 from edgedet_compression.networks.graph_builder import GraphBuilder
+from edgedet_compression.own_network import OwnNetwork
 from edgedet_compression.photo_folder import photo_files
 from edgedet_compression.quantization.input_stem import Normalization
 from edgedet_runtime.manifest import InputSpec, Metric
