@@ -6,9 +6,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 _MARKERS = ("needs_torch", "needs_data", "needs_docker", "needs_qemu")
+
+# Property tests run on busy machines as well: no example has to be done within a fixed time.
+settings.register_profile("edgedet", deadline=None)
+settings.load_profile("edgedet")
 
 
 def pytest_configure() -> None:

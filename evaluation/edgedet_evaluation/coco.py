@@ -1,16 +1,52 @@
 """Reads detection data sets in COCO's JSON format ("instances")."""
 
 import hashlib
-import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
+
+_AS_WRITTEN = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+@with_config(_AS_WRITTEN)
+class _Image(TypedDict):
+    id: int
+    file_name: str
+
+
+@with_config(_AS_WRITTEN)
+class _Category(TypedDict):
+    id: int
+    name: str
+
+
+@with_config(_AS_WRITTEN)
+class _Annotation(TypedDict):
+    image_id: int
+    category_id: int
+    bbox: Annotated[list[_Finite], Field(min_length=4, max_length=4)]
+    """x, y, width, height."""
+    iscrowd: NotRequired[int | None]
+    area: NotRequired[_Finite | None]
+
+
+@with_config(_AS_WRITTEN)
+class _Instances(TypedDict):
+    images: list[_Image]
+    categories: list[_Category]
+    annotations: list[_Annotation]
+
+
+_INSTANCES = TypeAdapter(_Instances)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +107,26 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
 
     Raises:
         DataMissing: the file, or a photo that it lists.
-        DataUnreadable: not COCO's format; the message names the field, of a box the annotation too. Or an id, a
-            photo's file or a category's name twice, or a photo of another size than it lists.
+        DataUnreadable: not COCO's format; the message names the item and its field. Or an id, a photo's file or a
+            category's name twice, or a photo of another size than it lists.
     """
     if not annotations.is_file():
         raise DataMissing(f"no annotations at {annotations}")
     text = annotations.read_bytes()
     try:
-        content = json.loads(text)
-        content["images"] = [{**image, "id": int(image["id"])} for image in content["images"]]
-        listed = tuple(CocoPhoto(image["id"], photos / image["file_name"]) for image in content["images"])
-        categories = tuple(sorted((int(item["id"]), str(item["name"])) for item in content["categories"]))
-        read = [_annotation(item, place) for place, item in enumerate(content["annotations"])]
-        # Where there is no area nothing can be found, and pycocotools would count a miss.
-        ids = {photo.id for photo in listed}
-        boxes = [item for item in read if min(item["bbox"][2:]) > 0 and item["image_id"] in ids]
-        content["annotations"] = boxes
-    except (ValueError, TypeError) as error:
-        raise DataUnreadable(f"{annotations} is not COCO's JSON: {error}") from error
-    except KeyError as error:
-        raise DataUnreadable(f"{annotations} is not COCO's JSON: field {error} is missing") from error
+        read = _INSTANCES.validate_json(text)
+    except ValidationError as error:
+        raise DataUnreadable(f"{annotations} is not COCO's JSON: {_first_fault(error)}") from error
+    listed = tuple(CocoPhoto(image["id"], photos / image["file_name"]) for image in read["images"])
+    categories = tuple(sorted((category["id"], category["name"]) for category in read["categories"]))
+    # Where there is no area nothing can be found, and pycocotools would count a miss.
+    ids = {photo.id for photo in listed}
+    numbered = (_completed(item, number) for number, item in enumerate(read["annotations"], start=1))
+    boxes = [item for item in numbered if min(item["bbox"][2:]) > 0 and item["image_id"] in ids]
+    content = {**read, "annotations": boxes}
     for field, what, values in (
         ("images", "id", [photo.id for photo in listed]),
-        ("images", "file_name", [str(image["file_name"]) for image in content["images"]]),
+        ("images", "file_name", [image["file_name"] for image in read["images"]]),
         ("categories", "id", [number for number, _ in categories]),
         ("categories", "name", [label for _, label in categories]),
     ):
@@ -105,7 +138,7 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
             f"{annotations} lists {len(listed)} images and {len(boxes)} boxes that have an area: nothing to measure"
         )
     total = hashlib.sha256(hashlib.sha256(text).digest())
-    for photo, image in zip(listed, content["images"], strict=True):
+    for photo, image in zip(listed, read["images"], strict=True):
         if not photo.file.is_file():
             raise DataMissing(f"{annotations.name} lists {photo.file.name}, which is not in {photos}")
         pixels = photo.file.read_bytes()
@@ -119,20 +152,19 @@ def is_object(annotation: Mapping[str, Any]) -> bool:
     return not annotation.get("iscrowd") and not annotation.get("difficult")
 
 
-def _annotation(item: dict[str, Any], place: int) -> dict[str, Any]:
-    box = item["bbox"]
-    if not isinstance(box, list) or len(box) != 4 or not all(map(_is_finite, box)):
-        raise ValueError(f"annotations[{place}].bbox is {box}: give four finite numbers, x, y, width, height")
-    area = item.get("area")
+def _completed(annotation: _Annotation, number: int) -> dict[str, Any]:
+    """With the fields that pycocotools reads."""
+    area, (_, _, width, height) = annotation.get("area"), annotation["bbox"]
     return {
-        **item,
-        "id": place + 1,
-        "image_id": int(item["image_id"]),
-        "category_id": int(item["category_id"]),
-        "iscrowd": int(item.get("iscrowd") or 0),
-        "area": box[2] * box[3] if area is None else float(area),
+        **annotation,
+        "id": number,
+        "iscrowd": annotation.get("iscrowd") or 0,
+        "area": width * height if area is None else area,
     }
 
 
-def _is_finite(number: object) -> bool:
-    return isinstance(number, int | float) and math.isfinite(number)
+def _first_fault(error: ValidationError) -> str:
+    """What the first value that does not fit should be, behind its place: ``annotations[3].bbox``."""
+    first = error.errors()[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
+    return f"{place}: {first['msg']}" if place else first["msg"]

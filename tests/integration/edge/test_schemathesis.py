@@ -39,7 +39,6 @@ def test_no_request_finds_a_fault(api_schema: schemathesis.BaseSchema, mode: Gen
 
         @settings(
             max_examples=60,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

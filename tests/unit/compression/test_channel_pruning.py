@@ -90,7 +90,7 @@ def test_groups_are_found_in_networks_whose_weights_are_frozen_and_training_mode
 
 
 @pytest.mark.parametrize("make", NETWORKS)
-@settings(deadline=None, max_examples=4)
+@settings(max_examples=4)
 @given(seed=st.integers(0, 10_000), share=st.floats(0.05, 0.9))
 def test_removing_channels_that_are_zero_leaves_the_outputs_unchanged(make, seed, share):
     network = make(seed)

@@ -12,7 +12,7 @@ from edgedet_compression.distillation.kept_answers import KeptAnswers
 from edgedet_compression.distillation.teacher_logits import TeacherLogits, softened_divergence
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.training.classification import ClassificationTask
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
@@ -158,7 +158,6 @@ def test_views_of_a_training_that_goes_on_are_none_that_the_one_before_has_shown
         assert torch.equal(training.batch(epoch, 1).images, task.batch(shown, 1).images)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.5, 20))
 def test_the_softened_divergence_is_hintons_and_zero_for_equals(seed: int, temperature: float):
     student, teacher = 3 * torch.randn(2, 8, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -168,7 +167,6 @@ def test_the_softened_divergence_is_hintons_and_zero_for_equals(seed: int, tempe
     assert float(softened_divergence(teacher + 1, teacher, temperature)) == pytest.approx(0, abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_at_a_high_temperature_gradients_approach_those_of_matched_logits(seed: int):
     """Hinton et al. 2015, equation 4: T²·∂KL/∂z → (z - v)/N for logits of zero mean."""

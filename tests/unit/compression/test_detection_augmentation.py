@@ -41,7 +41,7 @@ def around(box: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
     return x1, y1, x2, y2
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.booleans(), st.booleans())
 def test_a_bright_rectangle_is_found_where_its_box_says(seed: int, flip: bool, flip_vertical: bool):
     rng = np.random.default_rng(seed)
@@ -52,7 +52,7 @@ def test_a_bright_rectangle_is_found_where_its_box_says(seed: int, flip: bool, f
         np.testing.assert_allclose(found(made.pixels, (0, 0, SIZE, SIZE)), box, atol=1.5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6))
 def test_every_box_of_a_mosaic_surrounds_a_bright_rectangle(seed: int):
     rng = np.random.default_rng(seed)

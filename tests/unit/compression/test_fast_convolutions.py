@@ -28,7 +28,7 @@ def results(images: Tensor, weight: Tensor, outputs: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize(("form", "step"), [(winograd, 2), (unfolded, 1)], ids=["winograd", "unfolded"])
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 5), SIDES, SIDES, st.integers(0, 2**31))
 def test_outputs_and_gradients_are_those_of_the_direct_form(
     form: ModuleType, step: int, n: int, ins: int, outs: int, height: int, width: int, seed: int

@@ -5,7 +5,7 @@ import pytest
 import torch
 from edgedet_compression.data.augmentation_settings import ImageAugmentation
 from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, recolor
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
@@ -44,7 +44,6 @@ def test_flips_mirror_left_and_right():
     assert torch.equal(found[1::2], IMAGES[1::2])
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 5), st.sampled_from(["reflect", "zero"]))
 def test_moved_images_are_windows_of_the_padded_image(seed: int, reach: int, pad: str):
     how = ImageAugmentation(flip="none", translate=reach, pad=pad)
@@ -56,7 +55,6 @@ def test_moved_images_are_windows_of_the_padded_image(seed: int, reach: int, pad
         assert (found[place] == padded[reach + down :, reach + right :][:9, :7]).all()
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 50))
 def test_alternating_flips_show_both_sides_of_every_image_in_two_epochs(seed: int, epoch: int):
     how = ImageAugmentation(flip="alternating")
@@ -83,7 +81,6 @@ def test_cutout_blanks_one_square_of_its_side_or_what_of_it_lies_inside():
         assert int(rows * columns) == int((image == 0).sum())
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_colors_stay_in_range_and_gray_stays_gray(seed: int):
     how = ImageAugmentation(brightness=0.5, contrast=0.5, saturation=0.5)

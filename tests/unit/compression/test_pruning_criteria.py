@@ -37,7 +37,7 @@ def _zeros(masks):
 
 
 @pytest.mark.parametrize("criterion", [one_threshold, equal_deviations])
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, share=shares)
 def test_the_wanted_total_sparsity_is_met_to_the_weight(criterion, seed, share):
     weights = _weights(seed)
@@ -45,7 +45,7 @@ def test_the_wanted_total_sparsity_is_met_to_the_weight(criterion, seed, share):
     assert _zeros(criterion(weights, share)) == round(share * count)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, share=shares)
 def test_an_equal_percentage_is_met_in_every_layer(seed, share):
     weights = _weights(seed)
@@ -54,7 +54,7 @@ def test_an_equal_percentage_is_met_in_every_layer(seed, share):
 
 
 @pytest.mark.parametrize("criterion", CRITERIA)
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=seeds, share=st.floats(0, 0.5), more=st.floats(0, 0.45))
 def test_what_went_stays_gone_when_the_sparsity_rises(criterion, seed, share, more):
     weights = _weights(seed)
@@ -100,7 +100,7 @@ def test_a_sparsity_of_one_is_refused_by_name():
         one_threshold(_weights(0), 1)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(steps=st.integers(1, 50), final=shares)
 def test_the_cubic_schedule_rises_from_zero_to_the_end_by_ever_smaller_steps(steps, final):
     values = [cubic_sparsity(step, steps, final) for step in range(steps + 1)]

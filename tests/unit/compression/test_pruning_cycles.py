@@ -147,7 +147,7 @@ def test_where_nothing_is_validated_every_round_is_kept_and_there_is_no_figure(t
     assert read_rounds(tmp_path) == rounds
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(outcomes=st.lists(st.booleans(), max_size=30), rounds=st.integers(1, 12), final=st.floats(0.1, 0.99))
 def test_whatever_validation_says_sparsity_stays_below_the_aim_and_the_cycles_end(outcomes, rounds, final):
     plan = CyclePlan(sparsity=final, rounds=rounds, reference=0, tolerance=0)

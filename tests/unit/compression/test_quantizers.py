@@ -30,7 +30,7 @@ def every_quantizer(scale: float) -> list[Quantizer]:
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(VALUES, SCALES)
 def test_every_quantizer_ends_on_its_grid_and_rounds_as_its_codes_say(values: np.ndarray, scale: float):
     exact = torch.from_numpy(values)
@@ -52,7 +52,7 @@ def composed_lsq(values: torch.Tensor, step: torch.Tensor, grid: Grid) -> torch.
     return round_through((values / step).clamp(grid.low, grid.high)) * step
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(VALUES, SCALES, st.sampled_from([WEIGHTS, ACTIVATIONS, SUMS]), st.sampled_from([1, 4]))
 @example(np.full((4, 6), -6e-8, np.float32), 1.0, ACTIVATIONS, 1)
 @example(np.full((4, 6), 15.0, np.float32), 1.0, ACTIVATIONS, 1)
@@ -142,7 +142,7 @@ def test_the_first_scale_sees_every_column_of_many_maps():
         assert float(least_squares_scale(seen.view(1, -1), ACTIVATIONS)) == pytest.approx(1 / 15, rel=0.15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(VALUES)
 def test_the_first_scale_loses_no_more_than_one_that_clips_nothing(values: np.ndarray):
     exact = torch.from_numpy(values)

@@ -5,7 +5,7 @@ import torch
 from edgedet_compression.training.optimizer import one_cycle, sgd
 from edgedet_compression.training.precision import autocast, dtype_of
 from edgedet_compression.training.schedule import Schedule
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
@@ -45,7 +45,6 @@ def test_a_triangle_has_straight_sides():
     assert found[149] == pytest.approx(0.5, abs=0.01)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 60),
     st.sampled_from([0.0, 0.1, 0.2, 0.25, 0.5, 1.0]),

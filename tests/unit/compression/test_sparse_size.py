@@ -29,14 +29,14 @@ _arrays = hnp.arrays(
 )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(array=_arrays)
 def test_any_array_comes_back_bit_for_bit(array):
     coded = encode(array)
     assert _same_bits(decode(coded.positions, coded.streams, array.dtype.str, array.shape), array)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(places=st.sets(st.integers(0, 4999), max_size=40), seed=st.integers(0, 1000))
 def test_sparse_arrays_with_gaps_of_any_length_come_back_bit_for_bit(places, seed):
     array = np.zeros(5000, np.float32)

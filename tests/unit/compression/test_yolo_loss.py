@@ -97,7 +97,7 @@ def test_ciou_by_hand(one, other, wanted: float):
     assert float(complete_iou(first, second)) == pytest.approx(wanted, abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(labeled, st.integers(0, 100))
 def test_loss_and_gradient_are_finite(rows, seed: int):
     maps = [raw.requires_grad_() for raw in random_maps(seed)]
@@ -115,7 +115,7 @@ def test_values_far_off_give_finite_gradients_too():
     assert all(torch.isfinite(raw.grad).all() for raw in maps)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.tuples(st.integers(0, 1), st.integers(0, 2), boxes), st.integers(0, 100))
 def test_the_loss_falls_on_the_way_to_the_target(row, seed: int):
     targets = as_targets([row])

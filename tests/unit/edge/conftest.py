@@ -1,13 +1,8 @@
-"""What tests of the node in this process share; property tests run on busy machines as well."""
+"""What tests of the node in this process share."""
 
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-# No example has to be done within a fixed time.
-settings.register_profile("edge", deadline=None)
-settings.load_profile("edge")
 
 
 @pytest.fixture(scope="session")

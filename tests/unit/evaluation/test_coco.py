@@ -106,10 +106,10 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": [{"id": 1}]}, "file_name"),
+        ({"images": [{"id": 1}]}, r"images\[0\].file_name: Field required"),
         ({"annotations": []}, "nothing to measure"),
-        ({"categories": [{"id": "x", "name": "cat"}]}, "invalid literal"),
-        ({"images": None}, "not COCO"),
+        ({"categories": [{"id": "x", "name": "cat"}]}, r"categories\[0\].id: .* a valid integer"),
+        ({"images": None}, "not COCO's JSON: images: Input should be a valid array"),
         ({"images": [{"id": 0, "file_name": "0.jpg"}] * 2}, "images has the id 0 twice"),
         (
             {"images": [{"id": n, "file_name": "0.jpg"} for n in (0, 1)]},
@@ -118,10 +118,14 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"categories": [{"id": 3, "name": "cat"}, {"id": 3, "name": "cow"}]}, "categories has the id 3 twice"),
         ({"categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "cat"}]}, "categories has the name cat twice"),
         ({"annotations": [annotation([1, 2, 0, 4])]}, "0 boxes that have an area: nothing to measure"),
-        ({"annotations": [{"image_id": 0, "category_id": 1}]}, "field 'bbox' is missing"),
-        ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox is \[1, 2, 3\]: give four finite numbers"),
-        ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox"),
-        ({"annotations": [annotation([1, 2, float("nan"), 4])]}, r"instances\.json .*annotations\[0\].bbox"),
+        ({"annotations": [{"image_id": 0, "category_id": 1}]}, r"annotations\[0\].bbox: Field required"),
+        ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox: .* at least 4 items"),
+        ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox\[2\]"),
+        ({"annotations": [annotation([1, 2, 3, 4], area="large")]}, r"annotations\[0\].area: .* valid number"),
+        (
+            {"annotations": [annotation([1, 2, float("nan"), 4])]},
+            r"instances\.json .*annotations\[0\].bbox\[2\]: .* a finite number",
+        ),
     ],
 )
 def test_other_json_is_refused_with_the_field(make_dataset, changes: dict, message: str):

@@ -137,7 +137,7 @@ def test_a_preset_of_ones_own_takes_a_measured_cell(tmp_path: Path):
     assert load_preset(str(file)).cell.mean_na == (0.1, 90, 210, 300)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.floats(1e-3, 1e5))
 def test_overdrive_and_current_are_each_others_inverse(current_na: float):
     found = TRANSISTOR.current_na(TRANSISTOR.overdrive_v(np.asarray(current_na)))

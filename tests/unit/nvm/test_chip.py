@@ -58,7 +58,7 @@ def test_temperature_and_time_move_levels_monotonically():
     assert (np.diff([row[-1] for row in hours]) < 0).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 2**40))
 def test_an_ideal_chip_carries_its_targets(seed: int):
     chip = Chip(IDEAL, seed)
@@ -75,7 +75,7 @@ def test_a_chip_of_flash_is_not_ideal_and_even_an_ideal_one_refuses_levels_it_do
         Chip(IDEAL, 0).effective_levels(LEVELS, "k", top=7)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, 10))
 def test_levels_lie_on_the_grid_that_was_asked_for(grid_bits: int):
     found = Chip(NOR, 2).effective_levels(LEVELS, "k", grid_bits=grid_bits) * 2**grid_bits

@@ -182,7 +182,7 @@ def test_weights_of_4_bits_fit_one_pair_of_cells():
     assert_equals_oracle(compile_network(model, plans), model, plans, photo(6))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     seed=st.integers(0, 10_000),
     highest=st.integers(1, 64),
@@ -204,7 +204,7 @@ def test_any_mapping_gives_the_oracles_codes(
     assert_equals_oracle(compile_network(model, plans), model, plans, photo(seed))
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(
     seed=st.integers(0, 10_000),
     channels=st.sampled_from([5, 7, 11, 13]),

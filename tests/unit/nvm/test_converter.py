@@ -16,7 +16,7 @@ def codes(made: Converter, currents: list[int]) -> list[float]:
     return made.convert(np.array(currents, np.float32), made.gains[0, 0]).tolist()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 16), st.floats(0.015625, 1e4, width=32), st.lists(st.integers(-(2**20), 2**20)))
 def test_codes_are_those_of_float32_product_rounding_and_saturation(bits: int, step: float, currents: list[int]):
     gain = np.float32(1) / np.float32(step)

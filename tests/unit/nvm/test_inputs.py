@@ -14,7 +14,7 @@ SERIAL = Drive(kind="bit-serial", bits=1)
 WIDTH = Drive(kind="pulse-width", bits=3)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 8), st.integers(1, 8), arrays(np.uint8, (3, 5)))
 def test_shifted_pulses_add_up_to_the_codes(bits: int, code_bits: int, codes: np.ndarray):
     codes &= (1 << code_bits) - 1
@@ -41,7 +41,7 @@ def test_a_bit_serial_driver_of_several_bits_is_refused():
         Drive(kind="bit-serial", bits=2)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 127), st.integers(1, 7))
 def test_slices_hold_every_magnitude_and_no_level_more(max_magnitude: int, bits: int):
     tops = Slices(signs="differential", bits_per_cell=bits).tops(max_magnitude)

@@ -57,7 +57,7 @@ def one_by_one(mapped: MappedLayer, codes: np.ndarray, chip: Preset) -> Activity
     return side_by_side(parts, mapped.layer.macs)
 
 
-@settings(deadline=None, max_examples=8)
+@settings(max_examples=8)
 @given(
     st.integers(0, 100),
     st.sampled_from([1, 2]),

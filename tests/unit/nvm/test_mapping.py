@@ -46,7 +46,7 @@ def test_codes_that_do_not_fit_are_refused_with_the_fix():
         Slicing.differential(7).planes(np.array([-7, 8], np.int8))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rows=st.integers(1, 700), channels=st.integers(4, 24), cut=st.sampled_from(["channels", "kernel"]))
 def test_every_weight_lies_in_exactly_one_tile_and_no_tile_is_too_tall(rows: int, channels: int, cut: str):
     graph = read_quantized_graph(network(1, channels=channels))

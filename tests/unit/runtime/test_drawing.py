@@ -32,7 +32,7 @@ def test_a_photo_without_detections_stays_as_it_is():
     assert np.abs(drawn.pixels[:, :, :3].astype(int) - 128).max() <= 2
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(0, 200, width=32)] * 4), max_size=4), st.integers(1, 30), st.integers(1, 30))
 def test_any_box_on_any_photo_gives_a_jpeg(boxes: list[tuple[float, float, float, float]], width: int, height: int):
     photo = Photo(np.zeros((height, width, 4), np.uint8))

@@ -221,7 +221,7 @@ def test_the_pixel_limit_is_a_choice():
         decode_photo(SAMPLE, max_megapixels=0.0023)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     data=st.sampled_from([SAMPLE, SAMPLE_PNG]),
     edits=st.lists(st.tuples(st.integers(0, 10_000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6),
