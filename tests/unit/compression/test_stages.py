@@ -34,6 +34,7 @@ from edgedet_compression.stages.quantize import insert_quantizers
 from edgedet_compression.stages.structure import fresh_copy
 from edgedet_compression.stages.train import train_network
 from edgedet_compression.training.loop import CHECKPOINT
+from edgedet_compression.training.precision import autocast, dtype_of
 from edgedet_compression.training.schedule import Schedule
 from edgedet_runtime.package import load_package
 from torch import nn
@@ -197,7 +198,8 @@ def test_the_average_has_mean_weights_and_its_own_statistics_of_batchnorm(contex
         wanted = torch.stack([dict(each.named_parameters())[name] for each in networks]).mean(0)
         torch.testing.assert_close(parameter, wanted, rtol=1e-5, atol=1e-6, msg=name)
     shown = at_hand.data.task(AverageStage(name="m", kind="average", networks=("n0", "n1"), batch=32).as_training)
-    reached = found.features[0](shown.batch(0, 0).images)
+    with autocast(dtype_of("auto")):  # as trainings compute here
+        reached = found.features[0](shown.batch(0, 0).images).float()
     torch.testing.assert_close(found.features[1].running_mean, reached.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(found.features[1].running_var, reached.var((0, 2, 3)), rtol=1e-4, atol=1e-5)
 
