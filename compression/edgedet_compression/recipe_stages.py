@@ -140,6 +140,8 @@ class PruneChannelsStage(_Stage):
     """At most this many parameters, and MACs of one image at the size of `[data]`, are left, …"""
     share: Annotated[float, Field(ge=0, lt=1)] | None = None
     """… or this share of all channels goes, up to rounding and what the floor keeps."""
+    charge_parameters: bool = False
+    """Whether, of parameters alone, channels of layers that have many go first, and the first layers stay wide."""
     floor: Share = 0.1
     """Share of a layer's channels that stays in any case."""
     seed: Seed = 0
@@ -151,6 +153,8 @@ class PruneChannelsStage(_Stage):
             raise ValueError(
                 "give parameters, macs or both (that are left at most), or share (of channels that go) in their place"
             )
+        if self.charge_parameters and (self.parameters is None or self.macs is not None):
+            raise ValueError("charge_parameters is of a limit of parameters alone: give parameters, and no macs")
         return self
 
 

@@ -70,11 +70,9 @@ class WidthCost:
             macs[name] = weights * layer.positions
         return Cost(parameters, sum(macs.values()), macs)
 
-    def macs_of_a_channel(self) -> list[int]:
-        """Of each group: the MACs that the whole network saves without one of its channels."""
+    def savings_of_a_channel(self) -> list[tuple[int, int]]:
+        """Of each group: the parameters and the MACs that the whole network saves without one of its channels."""
         widths = [group.channels for group in self._groups]
-        whole = self.at(widths).macs
-        return [
-            whole - self.at([*widths[:place], widths[place] - 1, *widths[place + 1 :]]).macs
-            for place in range(len(widths))
-        ]
+        whole = self.at(widths)
+        without = [self.at([*widths[:place], widths[place] - 1, *widths[place + 1 :]]) for place in range(len(widths))]
+        return [(whole.parameters - cost.parameters, whole.macs - cost.macs) for cost in without]

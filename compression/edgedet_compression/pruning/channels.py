@@ -33,7 +33,12 @@ class ChannelPruning:
 
 
 def prune_to_budget(
-    network: nn.Module, importance: Importance, image_shape: Sequence[int], budget: Budget, floor: float = 0.1
+    network: nn.Module,
+    importance: Importance,
+    image_shape: Sequence[int],
+    budget: Budget,
+    floor: float = 0.1,
+    charge_parameters: bool = False,
 ) -> ChannelPruning:
     """As many channels as fit into a budget.
 
@@ -43,7 +48,9 @@ def prune_to_budget(
         score - λ · MACs that the whole network saves without the channel
 
     λ rises until what fits the limit of parameters fits that of MACs, too, and 1 at most (`_charged` has its unit).
-    Channels go until both limits hold; of all λ the one counts that keeps the highest sum of scores.
+    Channels go until both limits hold; of all λ the one counts that keeps the highest sum of scores. With
+    `charge_parameters` scores are charged for the parameters that are saved, with every λ: wide deep layers, whose
+    channels have thousands, lose more, and the first ones, which have few and compute most, less.
 
     Args:
         network: has a specification; it stays as it is.
@@ -51,6 +58,7 @@ def prune_to_budget(
         image_shape: (channels, rows, columns) of an input, of which MACs are counted.
         budget: what is left at most.
         floor: share of a layer's channels, 0…1, that stay in any case.
+        charge_parameters: of a budget of parameters without MACs.
 
     Raises:
         BuildRefused: the floor does not allow so little, or a score is no number.
@@ -60,12 +68,13 @@ def prune_to_budget(
     cost = WidthCost(network, groups, image_shape)
 
     _refuse_what_the_floor_forbids(groups, cost, budget, floor)
-    macs = cost.macs_of_a_channel()
+    parameters, macs = zip(*cost.savings_of_a_channel(), strict=True)
+    both = budget.macs is not None and budget.parameters is not None
     found = []
-    for charge in _CHARGES if budget.macs is not None and budget.parameters is not None else [0.0]:
-        order = _order(_charged(scores, macs, charge))
+    for charge in _CHARGES if both or charge_parameters else [0.0]:
+        order = _order(_charged(scores, macs if both else parameters, charge))
         found.append(_narrowed(groups, cost, order, budget, floor))
-        if not budget.exceeded_by(cost.at(_narrowed(groups, cost, order, Budget(budget.parameters), floor))):
+        if both and not budget.exceeded_by(cost.at(_narrowed(groups, cost, order, Budget(budget.parameters), floor))):
             break
     best = max(found, key=lambda widths: _kept(scores, widths))
     return _pruned(network, image_shape, groups, scores, best)
@@ -129,11 +138,11 @@ def _kept(scores: Sequence[Tensor], widths: Sequence[int]) -> float:
     return sum(float(each.topk(width).values.sum()) for each, width in zip(scores, widths, strict=True))
 
 
-def _charged(scores: Sequence[Tensor], macs: Sequence[int], charge: float) -> list[Tensor]:
-    """A charge of 1 takes as much from the channel of most MACs as lies between the lowest and the highest score."""
+def _charged(scores: Sequence[Tensor], costs: Sequence[int], charge: float) -> list[Tensor]:
+    """A charge of 1 takes as much from the costliest channel as lies between the lowest and the highest score."""
     every = torch.cat(list(scores))
     span = float(every.max() - every.min())
-    return [each - charge * span * cost / max(macs) for each, cost in zip(scores, macs, strict=True)]
+    return [each - charge * span * cost / max(costs) for each, cost in zip(scores, costs, strict=True)]
 
 
 def _order(scores: Sequence[Tensor]) -> np.ndarray:

@@ -37,7 +37,8 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
     if stage.share is not None:
         found = prune_share(network, importance, shape, stage.share, stage.floor)
     else:
-        found = prune_to_budget(network, importance, shape, Budget(stage.parameters, stage.macs), stage.floor)
+        budget = Budget(stage.parameters, stage.macs)
+        found = prune_to_budget(network, importance, shape, budget, stage.floor, stage.charge_parameters)
     save_network(found.network, context.folder.path / NETWORK)
     return {
         "parameters": parameter_count(found.network),

@@ -95,7 +95,9 @@ def test_the_budgets_of_recipes_leave_widths_that_the_kernels_like(name: str) ->
     for stage in stages:
         assert stage.parameters is not None
         budget = Budget(stage.parameters, stage.macs)
-        found = prune_to_budget(network, CRITERIA[stage.criterion], (3, 32, 32), budget, stage.floor)
+        found = prune_to_budget(
+            network, CRITERIA[stage.criterion], (3, 32, 32), budget, stage.floor, stage.charge_parameters
+        )
         assert 0.9 * stage.parameters < parameter_count(found.network)
         assert not budget.exceeded_by(count_cost(found.network, (3, 32, 32)))
         assert all(width % (16 if width >= 16 else 4) == 0 for _, width in found.widths.values())
@@ -118,7 +120,7 @@ def test_final_runs_learn_all_images_and_baselines_train_as_long_as_the_recipes_
     twins = epochs("vgg16-cifar10", "twin", "long-twin")
     thin = epochs("vgg16-thin", "sparse-scales", "thin-first", "thin-second", "thin-third")
     assert thin == twins + 22
-    longer = epochs("vgg19-std-prune", "second-twin", "third-twin")
+    longer = epochs("vgg19-std-prune", "long-twin")
     for pruned in ("std-prune", "network-slimming"):
         assert longer == epochs("vgg19-std-prune", "sparse-scales", f"{pruned}-first", f"{pruned}-second")
     assert longer == epochs("vgg19-std-prune", "l1-norm-first", "l1-norm-second")

@@ -229,6 +229,23 @@ def test_macs_for_which_the_budget_of_parameters_leaves_room_charge_nothing():
     assert both.widths == prune_to_budget(network, std_prune, IMAGE, Budget(whole.parameters // 2)).widths
 
 
+@pytest.mark.parametrize("make", NETWORKS)
+def test_charged_for_parameters_more_of_the_scores_stays(make):
+    network = make()
+    budget = Budget(count_cost(network, IMAGE).parameters // 3)
+    plain = prune_to_budget(network, std_prune, IMAGE, budget, floor=0.05)
+    charged = prune_to_budget(network, std_prune, IMAGE, budget, floor=0.05, charge_parameters=True)
+    scores = {group.root: group_scores(network, group, std_prune) for group in channel_groups(network, IMAGE)}
+
+    def kept(widths: dict[str, tuple[int, int]]) -> float:
+        return sum(float(each.topk(widths[root][1]).values.sum()) for root, each in scores.items())
+
+    cost = count_cost(charged.network, IMAGE)
+    assert not budget.exceeded_by(cost)
+    assert kept(charged.widths) > kept(plain.widths)
+    assert cost.macs > count_cost(plain.network, IMAGE).macs
+
+
 def test_a_share_out_of_range_is_refused_by_name():
     with pytest.raises(BuildRefused, match="share=1"):
         prune_share(small_vgg(), std_prune, IMAGE, 1)

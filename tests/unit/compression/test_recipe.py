@@ -88,6 +88,11 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
         ),
         (
             SMALL.split("[[stages]]")[2],
+            '\nname = "second"\nkind = "prune-channels"\nstart = "first"\nmacs = 1_000\ncharge_parameters = true',
+            "stage second: charge_parameters is of a limit of parameters alone: give parameters, and no macs",
+        ),
+        (
+            SMALL.split("[[stages]]")[2],
             '\nname = "second"\nkind = "remove-branch"\nstart = "first"',
             "stage second: remove-branch is of detectors, and these photos have no boxes",
         ),
