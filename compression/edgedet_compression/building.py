@@ -203,7 +203,7 @@ def build_own(
             model=float_form(model, shape),
             anchors=own.anchors,
             labels=own.labels,
-            parent=own.parent,
+            parent=own.read_parent(),
         ),
         input=spec,
         normalization=own.normalization,

@@ -25,9 +25,8 @@ class OwnNetwork:
     license: str = "not stated"
     description: str = ""
 
-    @property
-    def parent(self) -> str:
-        """What a package is made from: the file, and the weights beside it."""
+    def read_parent(self) -> str:
+        """What a package is made from: the file and the weights beside it, with their sha256."""
         weights = _weights_beside(self.file)
         beside = f", weights beside it, sha256 {folder_sha256(weights)}" if weights else ""
         return f"{self.file.name}, sha256 {file_sha256(self.file)}{beside}"

@@ -74,7 +74,7 @@ class AverageStage(_Stage):
     """The mean of the weights of networks of one structure, such as the ends of cycles of one training.
 
     (Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima and Better Generalization".) BatchNorm's statistics
-    are those of the mean on one epoch of images, shown as a training would.
+    are those of the mean on one epoch of images, shown as a training would, in bf16 where the processor has it.
     """
 
     kind: Literal["average"]

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 _AS_WRITTEN = ConfigDict(extra="allow", coerce_numbers_to_str=True)
-_Finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Pixels = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 @with_config(_AS_WRITTEN)
@@ -33,10 +33,10 @@ class _Category(TypedDict):
 class _Annotation(TypedDict):
     image_id: int
     category_id: int
-    bbox: Annotated[list[_Finite], Field(min_length=4, max_length=4)]
+    bbox: Annotated[list[_Pixels], Field(min_length=4, max_length=4)]
     """x, y, width, height."""
     iscrowd: NotRequired[int | None]
-    area: NotRequired[_Finite | None]
+    area: NotRequired[FiniteFloat | None]
 
 
 @with_config(_AS_WRITTEN)

@@ -30,6 +30,7 @@ def pays(images: Tensor, weight: Tensor) -> bool:
     return (
         torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") is torch.bfloat16
+        and torch.float64 not in (images.dtype, weight.dtype)  # which autocast leaves as they are
         and weight.shape[0] * weight.shape[1] >= _CHANNELS
         and images.shape[2] * images.shape[3] <= _PIXELS
     )

@@ -123,6 +123,7 @@ def test_in_bf16_small_maps_take_the_unfolded_form():
         assert form(wide, drawn((2, 64, 5, 4), 0, torch.float32)) is None
         assert form(wide, drawn((8, 64, 8, 8), 0, torch.float32)) is None
         assert form(nn.Conv2d(64, 60, 3, padding=1), drawn((2, 64, 4, 4), 0, torch.float32)) is None
+        assert form(wide.double(), drawn((2, 64, 4, 4), 0, torch.float64)) is None
 
 
 def test_the_unfolded_form_adds_the_bias_and_its_gradients_are_fp32():
