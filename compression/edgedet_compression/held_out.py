@@ -1,4 +1,4 @@
-"""Keeps a stage from validating a network on photos that this network has learned: its figures would flatter."""
+"""Keeps a stage from validating a network on photos that it, or its teacher, has learned: its figures would flatter."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,22 +21,22 @@ Folders = Callable[[Recipe], Path]
 
 
 def refuse_learned_validation(stage: Stage, recipe: Recipe, folder_of: Folders) -> None:
-    """Follow what the stage starts from, also into other recipes.
+    """Follow what the stage starts from and what teaches it, also into other recipes.
 
     Raises:
-        BuildRefused: a training before it has learned the photos that it validates on.
+        BuildRefused: a training before it, or that of a teacher, has learned the photos that it validates on.
     """
-    for start in _validated(stage, recipe):
-        learner = _learner(start, recipe, recipe, folder_of)
+    for source in _validated(stage, recipe):
+        learner = _learner(source, recipe, recipe, folder_of)
         if learner is not None:
             raise BuildRefused(
                 f"it validates on photos that {learner} has learned: let it learn all of them, too (all_data = true), "
-                f"or start from a network that has not learned what {recipe.name} holds out"
+                f"or start from, and be taught by, networks that have not learned what {recipe.name} holds out"
             )
 
 
 def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
-    """The networks of other stages that the stage, or a training that begins with them, is validated with."""
+    """The networks that the stage validates, or that pass what they know to one that it validates."""
     if not (recipe.data.validation or recipe.data.hold_out):
         return ()
     if isinstance(stage, BranchReportStage):
@@ -44,8 +44,14 @@ def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
     if isinstance(stage, SensitivityStage) or (
         isinstance(stage, TrainStage | PruneWeightsStage) and not stage.all_data
     ):
-        return (stage.start,) if stage.start else ()
+        return _sources(stage)
     return ()
+
+
+def _sources(stage: Stage) -> tuple[Reference, ...]:
+    """The stages whose networks a stage goes on with, or is taught by."""
+    distillation = stage.distillation if isinstance(stage, TrainStage | PruneWeightsStage) else None
+    return (*origins(stage), distillation.teacher) if distillation else origins(stage)
 
 
 def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Folders) -> Reference | None:
@@ -55,7 +61,7 @@ def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Fol
         return reference
     if isinstance(stage, FreshCopyStage):  # has the structure alone
         return None
-    learners = (_learner(origin, owner, asking, folder_of) for origin in origins(stage))
+    learners = (_learner(source, owner, asking, folder_of) for source in _sources(stage))
     return next((learner for learner in learners if learner is not None), None)
 
 

@@ -156,6 +156,17 @@ def test_what_another_recipe_has_learned_is_no_validation(
     refuse_learned_validation(second.stage("thin"), second, folder_of)  # it learns all of them itself
 
 
+def test_what_a_teacher_has_learned_is_known_before_the_first_stage(place: Workplace, tmp_path: Path) -> None:
+    elsewhere = Workplace(place.data, tmp_path / "runs", tmp_path / "models")
+    seen = MEAN.split('[[stages]]\nname = "mean"', maxsplit=1)[0] + '[[stages]]\nname = "sparse"\n'
+    text = RECIPE.replace('[[stages]]\nname = "sparse"\n', seen)
+    text = text.replace('start = "thin-structure"\nall_data = true', 'start = "thin-structure"')
+    wanted = recipe(text.replace('teacher = "dense"', 'teacher = "seen"'))
+    with pytest.raises(BuildRefused, match=r"stage thin: it validates on photos that seen has learned: .* taught by"):
+        run_recipe(wanted, elsewhere)
+    assert not (tmp_path / "runs").exists()
+
+
 def test_what_a_stage_of_another_recipe_would_refuse_is_told_before_the_first(place: Workplace, tmp_path: Path) -> None:
     first = tmp_path / "first.toml"
     first.write_text(RECIPE.replace("batch = 8, lr = 0.05", "batch = 33, lr = 0.05"), encoding="utf-8")
