@@ -14,7 +14,8 @@ from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 _AS_WRITTEN = ConfigDict(extra="allow", coerce_numbers_to_str=True)
-_Pixels = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+_Pixels = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
+"""Beyond these no photo goes, and areas would overflow."""
 
 
 @with_config(_AS_WRITTEN)
