@@ -13,7 +13,7 @@ from edgedet_compression.recipe_stages import (
     SensitivityStage,
     Stage,
     TrainStage,
-    origins,
+    references,
 )
 
 Folders = Callable[[Recipe], Path]
@@ -44,14 +44,8 @@ def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
     if isinstance(stage, SensitivityStage) or (
         isinstance(stage, TrainStage | PruneWeightsStage) and not stage.all_data
     ):
-        return _sources(stage)
+        return references(stage)
     return ()
-
-
-def _sources(stage: Stage) -> tuple[Reference, ...]:
-    """The stages whose networks a stage goes on with, or is taught by."""
-    distillation = stage.distillation if isinstance(stage, TrainStage | PruneWeightsStage) else None
-    return (*origins(stage), distillation.teacher) if distillation else origins(stage)
 
 
 def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Folders) -> Reference | None:
@@ -61,7 +55,7 @@ def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Fol
         return reference
     if isinstance(stage, FreshCopyStage):  # has the structure alone
         return None
-    learners = (_learner(source, owner, asking, folder_of) for source in _sources(stage))
+    learners = (_learner(source, owner, asking, folder_of) for source in references(stage))
     return next((learner for learner in learners if learner is not None), None)
 
 
