@@ -1,12 +1,16 @@
-"""Keeps a stage from validating a network on photos that it, or its teacher, has learned: its figures would flatter."""
+"""Keeps a stage from measuring a network on photos that it, or its teacher, has learned: its figures would flatter."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edgedet_compression.data.classification_splits import ClassificationSplits
+from edgedet_compression.data.detection_splits import DetectionSplits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe import Recipe, look_up
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
+    EvaluateStage,
+    ExportStage,
     FreshCopyStage,
     PruneWeightsStage,
     Reference,
@@ -16,56 +20,50 @@ from edgedet_compression.recipe_stages import (
     references,
 )
 
-Folders = Callable[[Recipe], Path]
-"""Where the data set of a recipe is: recipes may spell one folder differently."""
+SplitsOf = Callable[[Recipe], DetectionSplits | ClassificationSplits]
+"""Those of the data set of a recipe."""
 
 
-def refuse_learned_validation(stage: Stage, recipe: Recipe, folder_of: Folders) -> None:
+def refuse_learned_photos(stage: Stage, recipe: Recipe, splits_of: SplitsOf) -> None:
     """Follow what the stage starts from and what teaches it, also into other recipes.
 
     Raises:
-        BuildRefused: a training before it, or that of a teacher, has learned the photos that it validates on.
+        BuildRefused: a training before it, or that of a teacher, has learned photos that it validates or tests on.
     """
-    for source in _validated(stage, recipe):
-        learner = _learner(source, recipe, recipe, folder_of)
-        if learner is not None:
+    splits = splits_of(recipe)
+    if _validates(stage):
+        for learner, photo in _learners(stage, recipe, splits.held_files.real, splits_of):
             raise BuildRefused(
-                f"it validates on photos that {learner} has learned: let it learn all of them, too (all_data = true), "
-                f"or start from, and be taught by, networks that have not learned what {recipe.name} holds out"
+                f"it validates on photos that {learner} has learned, such as {photo}: let it learn all of them, too "
+                "(all_data = true), or start from, and be taught by, networks that have not learned them"
+            )
+    elif isinstance(stage, EvaluateStage | ExportStage):
+        for learner, photo in _learners(stage, recipe, splits.test_files.real, splits_of):
+            raise BuildRefused(
+                f"it tests on photos that {learner} has learned, such as {photo}: give another data.test, or take "
+                "networks that have not learned them"
             )
 
 
-def _validated(stage: Stage, recipe: Recipe) -> tuple[Reference, ...]:
-    """The networks that the stage validates, or that pass what they know to one that it validates."""
-    if not (recipe.data.validation or recipe.data.hold_out):
-        return ()
-    if isinstance(stage, BranchReportStage):
-        return (stage.teacher, *stage.variants)
-    if isinstance(stage, SensitivityStage) or (
-        isinstance(stage, TrainStage | PruneWeightsStage) and not stage.all_data
-    ):
-        return references(stage)
-    return ()
+def _validates(stage: Stage) -> bool:
+    """Itself, or a network that it passes on what it knows to."""
+    if isinstance(stage, TrainStage | PruneWeightsStage):
+        return not stage.all_data
+    return isinstance(stage, BranchReportStage | SensitivityStage)
 
 
-def _learner(reference: Reference, owner: Recipe, asking: Recipe, folder_of: Folders) -> Reference | None:
-    """The nearest training behind a stage of recipe `owner`, or of RECIPE/STAGE, that has learned such photos."""
-    owner, stage = look_up(reference, owner)
-    if isinstance(stage, TrainStage | PruneWeightsStage) and _learns(stage, owner, asking, folder_of):
-        return reference
+def _learners(
+    stage: Stage, owner: Recipe, measured: frozenset[Path], splits_of: SplitsOf
+) -> Iterator[tuple[Reference, Path]]:
+    """The trainings behind a stage of recipe `owner`, the nearest first, that have learned one of these photos."""
     if isinstance(stage, FreshCopyStage):  # has the structure alone
-        return None
-    learners = (_learner(source, owner, asking, folder_of) for source in references(stage))
-    return next((learner for learner in learners if learner is not None), None)
-
-
-def _learns(stage: TrainStage | PruneWeightsStage, owner: Recipe, asking: Recipe, folder_of: Folders) -> bool:
-    """Whether a training of `owner` sees photos that `asking` validates on."""
-    own, other = asking.data, owner.data
-    if own.format != other.format or folder_of(asking) != folder_of(owner):
-        return False
-    if own.validation:
-        return own.validation == other.train or (stage.all_data and own.validation == other.validation)
-    if own.train != other.train:
-        return False
-    return stage.all_data or bool(other.validation) or (own.hold_out, own.seed) != (other.hold_out, other.seed)
+        return
+    for reference in references(stage):
+        its_owner, behind = look_up(reference, owner)
+        if isinstance(behind, TrainStage | PruneWeightsStage):
+            splits = splits_of(its_owner)
+            learned = (splits.learned_files, splits.held_files) if behind.all_data else (splits.learned_files,)
+            both = [photo for part in learned for photo in measured & part.real]
+            if both:
+                yield reference, min(both)
+        yield from _learners(behind, its_owner, measured, splits_of)

@@ -14,7 +14,9 @@ from edgedet_compression.recipe_faults import made_by, stage_faults
 from edgedet_compression.recipe_stages import (
     BranchReportStage,
     ExportStage,
+    FreshCopyStage,
     GivenStage,
+    PruneChannelsStage,
     PruneWeightsStage,
     QuantizeStage,
     Reference,
@@ -28,6 +30,7 @@ from edgedet_compression.training.schedule import Seed
 _FOLDER = Path(__file__).parent / "recipes"
 _COARSEST_STRIDE = 32
 """Of YOLO's heads, in pixels."""
+_OF_FLOAT_NETWORKS = (QuantizeStage, PruneChannelsStage, FreshCopyStage)
 _SIDES = {"cifar10": 32, "mnist": 28}
 """Of the images of data sets, in pixels."""
 
@@ -146,12 +149,14 @@ class Recipe(Strict):
         return self
 
     @model_validator(mode="after")
-    def _packages_of_4_bits_have_a_float_network_beside(self) -> Self:
+    def _networks_of_4_bits_are_where_they_can_be(self) -> Self:
         low_bit: dict[str, bool] = {}  # of the networks whose origin is in this recipe
         for stage in self.stages:
             if isinstance(stage, GivenStage) and stage.family == "sparse":  # only its file knows
                 continue
             start = next(iter(origins(stage)), None)
+            if start is not None and low_bit.get(start) and isinstance(stage, _OF_FLOAT_NETWORKS):
+                raise ValueError(f"stage {stage.name}: {start} has 4 bits: start from the float network before it")
             if isinstance(stage, QuantizeStage) or start is None:
                 low_bit[stage.name] = isinstance(stage, QuantizeStage)
             elif start in low_bit:

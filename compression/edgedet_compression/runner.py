@@ -10,8 +10,8 @@ import torch
 from edgedet_compression.data.classification_data import ClassificationData
 from edgedet_compression.data.detection_data import DetectionData
 from edgedet_compression.data.download import DATA_SETS
-from edgedet_compression.errors import BuildRefused, SourceMissing
-from edgedet_compression.held_out import refuse_learned_validation
+from edgedet_compression.errors import BuildRefused, CompressionFault, SourceMissing
+from edgedet_compression.held_out import refuse_learned_photos
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.recipe import DataSettings, Recipe, load_recipe
 from edgedet_compression.recipe_faults import made_by, wanted_by
@@ -182,7 +182,7 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
     """What one stage would be refused for."""
     try:
         _check_references(stage)
-        refuse_learned_validation(stage, recipe, lambda other: open_data(other, place).folder.resolve())
+        refuse_learned_photos(stage, recipe, lambda other: open_data(other, place))
         if isinstance(stage, ExportStage):
             package_target(stage, recipe, data, place.models, place.runs)
         elif isinstance(stage, TrainStage | PruneWeightsStage):
@@ -191,8 +191,8 @@ def _check(stage: Stage, recipe: Recipe, data: OpenData, place: Workplace) -> No
             data.check(stage.as_training)
         elif isinstance(stage, GivenStage):
             weights_file(stage, place.data)
-    except BuildRefused as error:
-        raise BuildRefused(f"{recipe.name}, stage {stage.name}: {error}") from error
+    except CompressionFault as error:
+        raise type(error)(f"{recipe.name}, stage {stage.name}: {error}") from error
 
 
 def _check_references(stage: Stage) -> None:

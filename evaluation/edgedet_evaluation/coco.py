@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, NotRequired
 
-from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from edgedet_evaluation.annotated_size import check_size
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 _AS_WRITTEN = ConfigDict(extra="allow", coerce_numbers_to_str=True)
-_Pixels = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e9, le=1e9)]
-"""Beyond these no photo goes, and areas would overflow."""
+_Pixels = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-1e5, le=1e5)]
+"""Beyond these no photo goes, and pycocotools leaves out boxes of more than 1e10 pixels."""
+_Area = Annotated[float, Field(ge=0, le=1e10)]
+"""It leaves out those below 0, too: whoever counts the corners of an outline clockwise gets such."""
 
 
 @with_config(_AS_WRITTEN)
@@ -37,7 +39,7 @@ class _Annotation(TypedDict):
     bbox: Annotated[list[_Pixels], Field(min_length=4, max_length=4)]
     """x, y, width, height."""
     iscrowd: NotRequired[int | None]
-    area: NotRequired[FiniteFloat | None]
+    area: NotRequired[_Area | None]
 
 
 @with_config(_AS_WRITTEN)
@@ -104,7 +106,8 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
     """Read `annotations` (instances JSON) of the photos in folder `photos`.
 
     Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Boxes of
-    no width or height, and of photos that are not listed, are left out. Ids in quotes are taken as numbers.
+    no width or height, and of photos that are not listed, are left out; one that goes beyond its photo's edges counts
+    as it is written: so does pycocotools. Ids in quotes are taken as numbers.
 
     Raises:
         DataMissing: the file, or a photo that it lists.

@@ -1,17 +1,12 @@
-"""A classification data set of a recipe: its splits, networks for it, tasks, scores, calibration inputs."""
+"""A classification data set of a recipe: networks for it, tasks, scores, calibration inputs."""
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 from edgedet_evaluation.answering import as_photo
 from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.errors import DataMismatch
-from edgedet_evaluation.labeled_folders import labeled_photos
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.manifest import InputSpec, Metric
 from edgedet_runtime.package import Package
@@ -21,18 +16,15 @@ from torch import nn
 
 from edgedet_compression.accuracy import Measured, best_class, classification_metrics, package_answers
 from edgedet_compression.data.augmentation_settings import ImageAugmentation
+from edgedet_compression.data.classification_splits import ClassificationSplits
 from edgedet_compression.data.labeled_images import (
     CIFAR10_NORMALIZATION,
     IMAGENET_NORMALIZATION,
     MNIST_NORMALIZATION,
     ImageSet,
-    read_cifar10,
-    read_image_folder,
-    read_mnist,
 )
 from edgedet_compression.data.score import ClassFigure, ShareRight
-from edgedet_compression.data.shared_photos import refuse_shared_photos
-from edgedet_compression.data.splits import Indices, hold_out, hold_out_by_label
+from edgedet_compression.data.splits import hold_out
 from edgedet_compression.distillation.kept_answers import KeptAnswers
 from edgedet_compression.distillation.teacher import Teacher
 from edgedet_compression.distillation.teacher_logits import TeacherLogits
@@ -41,9 +33,7 @@ from edgedet_compression.known_models import CalibrationSet
 from edgedet_compression.networks.lenet import LeNet
 from edgedet_compression.networks.resnet import resnet20, resnet32, resnet56
 from edgedet_compression.networks.vgg import vgg16, vgg19
-from edgedet_compression.progress import Progress, silent
 from edgedet_compression.quantization.input_stem import Normalization
-from edgedet_compression.recipe import DataSettings
 from edgedet_compression.recipe_stages import NetworkSettings, PruneWeightsStage, TrainStage
 from edgedet_compression.training.classification import ClassificationTask, predict
 from edgedet_compression.training.precision import dtype_of
@@ -60,13 +50,8 @@ _FAMILIES: dict[str, Callable[[int, int], nn.Module]] = {
 _CALIBRATION_IMAGES = 512
 
 
-@dataclass(frozen=True)
-class ClassificationData:
-    """Opened by `settings`; splits are read when they are needed."""
-
-    settings: DataSettings
-    folder: Path
-    progress: Progress = silent
+class ClassificationData(ClassificationSplits):
+    """What is done with the splits."""
 
     @property
     def normalization(self) -> Normalization:
@@ -75,76 +60,6 @@ class ClassificationData:
             return IMAGENET_NORMALIZATION
         known = {"cifar10": CIFAR10_NORMALIZATION, "mnist": MNIST_NORMALIZATION}
         return known.get(self.settings.format, IMAGENET_NORMALIZATION)
-
-    @cached_property
-    def _all_training(self) -> ImageSet:
-        return self._read(self.settings.train)
-
-    @cached_property
-    def _parts(self) -> tuple[ImageSet, ImageSet | None]:
-        """Training and validation."""
-        settings, images = self.settings, self._all_training
-        if settings.validation:
-            return images, self._read(settings.validation)
-        if not settings.hold_out:
-            return images, None
-        kept, held = self._held_out
-        return images.subset(kept, f"{images.name}, learned"), images.subset(held, f"{images.name}, held out")
-
-    @cached_property
-    def _held_out(self) -> tuple[Indices, Indices]:
-        """Places in the training split: of what is learned, and of what is held out.
-
-        Raises:
-            BuildRefused: nothing is left of a class.
-        """
-        labels, held = self._all_training.labels.numpy(), self.settings.hold_out
-        parts = hold_out_by_label(labels, held, self.settings.seed)
-        without = {*range(len(self.labels))} - {*labels[parts[0]].tolist()}
-        if without:
-            raise BuildRefused(
-                f"data.hold_out = {held} takes all photos of {self.labels[min(without)]}: "
-                "give a smaller one, or put more photos there"
-            )
-        return parts
-
-    @property
-    def _everything(self) -> ImageSet:
-        """What was held out as well."""
-        learned, validation = self._parts
-        if validation is None or not self.settings.validation:
-            return self._all_training
-        images, labels = (
-            torch.cat(pair) for pair in ((learned.images, validation.images), (learned.labels, validation.labels))
-        )
-        return replace(learned, images=images, labels=labels)
-
-    @cached_property
-    def test(self) -> ImageSet:
-        """The test split."""
-        return self._read(self.settings.test)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Of the network's classes."""
-        return self._all_training.classes
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Channels, rows and columns of a network's input."""
-        rows, columns, channels = self._all_training.images.shape[1:]
-        return channels, rows, columns
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """A hash over the images, labels and classes of training and validation."""
-        validation = [self._parts[1]] if self.settings.validation else []
-        return _sha256(self._all_training, *validation)
-
-    @cached_property
-    def test_fingerprint(self) -> str:
-        """A hash over these and the test split."""
-        return self.fingerprint + _sha256(self.test)
 
     def fresh(self, settings: NetworkSettings, seed: int) -> nn.Module:
         """A network for these classes.
@@ -160,28 +75,13 @@ class ClassificationData:
         """Find out before the work whether the stage can learn these images.
 
         Raises:
-            BuildRefused: the network's family is for others, or there are fewer than a batch holds.
+            BuildRefused: the network's family is for others, or there are fewer than a batch holds, or it holds one.
         """
+        if stage.schedule.batch == 1:
+            raise BuildRefused("batch = 1: BatchNorm learns from what images differ in: give 2 or more")
         if isinstance(stage, TrainStage) and stage.network is not None:
             self.fresh(stage.network, stage.schedule.seed)
         self.task(stage)
-
-    def check_splits(self, *, test: bool) -> None:
-        """Find out before the work whether folders of photos share one; published data sets are as they are.
-
-        Raises:
-            BuildRefused: they do.
-        """
-        settings = self.settings
-        if settings.format != "folders":
-            return
-        names = {"train": settings.train, "validation": settings.validation, "test": settings.test if test else ""}
-        files = {setting: labeled_photos(self.folder / name) for setting, name in names.items() if name}
-        if settings.hold_out and not settings.validation:
-            kept, held = self._held_out
-            whole = files["train"]
-            files |= {"train": [whole[place] for place in kept], "hold_out": [whole[place] for place in held]}
-        refuse_shared_photos({f"data.{setting}": found for setting, found in files.items()})
 
     def _check_family(self, family: str) -> None:
         if family not in _FAMILIES:
@@ -198,9 +98,9 @@ class ClassificationData:
         self, stage: TrainStage | PruneWeightsStage, teacher: Teacher | None = None, first_epoch: int = 0
     ) -> ClassificationTask:
         """What the stage learns, after trainings that have shown `first_epoch` epochs."""
-        learned, validation = self._parts
+        learned, validation = self.parts
         return ClassificationTask(
-            learned=self._everything if stage.all_data else learned,
+            learned=self.everything if stage.all_data else learned,
             validation=None if stage.all_data else validation,
             normalization=self.normalization,
             batch_size=stage.schedule.batch,
@@ -233,7 +133,7 @@ class ClassificationData:
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """top-1 on the validation split; empty where there is none."""
-        validation = self._parts[1]
+        validation = self.parts[1]
         if validation is None:
             return {}
         found = predict(network, validation, self.normalization)
@@ -253,7 +153,7 @@ class ClassificationData:
 
     def calibration(self, spec: InputSpec) -> CalibrationSet:
         """Training images as the package reads them."""
-        learned = self._parts[0]
+        learned = self.parts[0]
         chosen = hold_out(len(learned), min(_CALIBRATION_IMAGES, len(learned) - 1), self.settings.seed)[1]
         photos = [to_input(as_photo(image), spec)[0] for image in _in_color(learned.subset(chosen, learned.name))]
         return CalibrationSet(photos, f"{learned.name}, {len(chosen)} images, sha256 of all {self.fingerprint}")
@@ -281,25 +181,6 @@ class ClassificationData:
                 f"{package.folder} reads {reads.height} x {reads.width} pixels, the recipe's data has "
                 f"{rows} x {columns}: take the recipe that made the package"
             )
-
-    def _read(self, split: str) -> ImageSet:
-        if self.settings.format == "folders":
-            # The training split's folders number the classes of all splits.
-            first = split == self.settings.train
-            classes = self.settings.labels or (None if first else self._all_training.classes)
-            return read_image_folder(self.folder / split, self.settings.size, classes, self.progress, all_classes=first)
-        if split not in {"train", "test"}:
-            raise BuildRefused(f"{self.settings.format} has the splits train and test, not {split!r}")
-        reader = read_cifar10 if self.settings.format == "cifar10" else read_mnist
-        return reader(self.folder, "train" if split == "train" else "test")
-
-
-def _sha256(*parts: ImageSet | None) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        if part is not None:
-            total.update(part.images.numpy().tobytes() + part.labels.numpy().tobytes() + repr(part.classes).encode())
-    return total.hexdigest()
 
 
 def _in_color(images: ImageSet) -> NDArray[np.uint8]:

@@ -2,10 +2,24 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from edgedet_compression.errors import BuildRefused
+
+
+@dataclass(frozen=True)
+class PhotoFiles:
+    """Where the photos of a split lie, as its data set names them."""
+
+    files: Sequence[Path]
+
+    @cached_property
+    def real(self) -> frozenset[Path]:
+        """The same by whatever name: two recipes may spell one folder differently."""
+        return frozenset(file.resolve() for file in self.files)
 
 
 def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:

@@ -58,6 +58,11 @@ def apply_masks(network: nn.Module, masks: Masks) -> None:
             network.get_parameter(name).masked_fill_(~mask, 0.0)
 
 
+def masks_of_zeros(network: nn.Module) -> Masks:
+    """Those that hold all weights that are zero now."""
+    return {name: weight != 0 for name, weight in prunable_weights(network).items()}
+
+
 def holding(masks: Masks) -> Callable[[nn.Module], None]:
     """Puts the masks in force again: for `training.loop.Methods.hold`, on the network and on its averaged copy."""
 

@@ -24,6 +24,7 @@ from edgedet_compression.quantization.wide_stem import widen_stem
 
 Photos = Sequence[npt.NDArray[np.uint8]]
 
+_LEARNED = {"Conv", "Gemm", "MatMul", "BatchNormalization"}
 _KEEPING_VALUES = {"Identity", "Dropout", "Flatten", "Reshape", "Squeeze", "Transpose"}
 
 
@@ -114,8 +115,9 @@ def float_form(model: onnx.ModelProto, yolo: YoloShape | None = None) -> onnx.Mo
 
 def _read(model: onnx.ModelProto, yolo: YoloShape | None) -> FloatGraph:
     graph = load_float_graph(model)
-    _refuse_nan(graph)
+    _refuse_no_numbers(graph)
     if yolo is None:
+        _refuse_further_outputs(graph)
         _refuse_sigmoid_scores(graph)  # before a Softmax at the end falls away, which may stand behind one
     simplify(graph)
     return graph
@@ -142,11 +144,24 @@ def as_network_reads(photo: npt.NDArray[np.uint8], zero_point: int) -> npt.NDArr
     return np.ascontiguousarray((centered / np.float32(MAX_CODE)).transpose(0, 3, 1, 2))
 
 
-def _refuse_nan(graph: FloatGraph) -> None:
-    """A training that diverged leaves them, and nothing can be scaled by them."""
+def _refuse_no_numbers(graph: FloatGraph) -> None:
+    """A training that diverged leaves them, and nothing can be scaled by them; what a Clip ends at may be infinite."""
+    learned = {name for node in graph.nodes if node.operator in _LEARNED for name in node.inputs}
     for name, values in graph.constants.items():
-        if values.dtype.kind == "f" and np.isnan(values).any():
-            raise GraphUnsupported(f"weight {name!r} has values that are no numbers (NaN): export a sound network")
+        if values.dtype.kind != "f" or np.isfinite(values).all():
+            continue
+        if name in learned or np.isnan(values).any():
+            raise GraphUnsupported(
+                f"weight {name!r} has values that are no numbers (NaN or infinite): export a sound network"
+            )
+
+
+def _refuse_further_outputs(graph: FloatGraph) -> None:
+    if len(graph.outputs) != 1:
+        raise GraphUnsupported(
+            f"a classifier needs one output [1, classes]; the network has {len(graph.outputs)}: "
+            f"{', '.join(graph.outputs)}. If they are a detector's head maps, give --anchors."
+        )
 
 
 def _refuse_sigmoid_scores(graph: FloatGraph) -> None:
@@ -165,14 +180,9 @@ def _refuse_sigmoid_scores(graph: FloatGraph) -> None:
 
 def _class_count(graph: FloatGraph) -> int:
     """Classes of a classifier: its one output is [1, classes], or a pooled map [1, classes, 1, 1]."""
-    if len(graph.outputs) != 1 or len(graph.shapes[graph.outputs[0]]) not in {2, 4}:
-        raise GraphUnsupported(
-            f"a classifier needs one output [1, classes]; the network has {len(graph.outputs)}: "
-            f"{', '.join(graph.outputs)}. If they are a detector's head maps, give --anchors."
-        )
-    output = graph.outputs[0]
+    (output,) = graph.outputs
     shape = graph.shapes[output]
-    if len(shape) == 4 and shape[2:] != (1, 1):
+    if len(shape) not in {2, 4} or (len(shape) == 4 and shape[2:] != (1, 1)):
         raise GraphUnsupported(
             f"output {output!r} has shape {list(shape)}; a classifier needs [1, classes]. If it is a detector's head "
             "map, give --anchors."

@@ -18,7 +18,13 @@ from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.pruning.sparse_size import write_sparse
 from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe import Recipe
-from edgedet_compression.recipe_stages import Distillation, Reference
+from edgedet_compression.recipe_stages import (
+    Distillation,
+    FreshCopyStage,
+    PruneChannelsStage,
+    QuantizeStage,
+    Reference,
+)
 from edgedet_compression.runs import StageFolder
 
 ANSWERS = "answers.sqlite"
@@ -48,6 +54,17 @@ class Context:
         """The network of a stage that this one names, in evaluation mode."""
         return self.read[reference].network()
 
+    def float_network(self, stage: QuantizeStage | PruneChannelsStage | FreshCopyStage) -> nn.Module:
+        """What a stage starts from that could do nothing with quantizers.
+
+        Raises:
+            BuildRefused: it has some.
+        """
+        network = self.network(stage.start)
+        if isinstance(network, LowBitNetwork):
+            raise BuildRefused(f"stage {stage.name}: {stage.start} has 4 bits: start from the float network before it")
+        return network
+
     def teacher(self, distillation: Distillation | None) -> Teacher | None:
         """What a training follows, if there is such a thing."""
         if distillation is None:
@@ -76,13 +93,15 @@ class Context:
     def zeros(self, reference: Reference, network: nn.Module) -> Figures:
         """Of a network made from that of a named stage that has zeros: their share, and the bytes of its sparse file.
 
-        Stages that hand weights on put it into their result: there the next one sees that there are zeros to keep. A
-        network with quantizers has no sparse file: its package holds fewer bits.
+        Stages that hand weights on put it into their result: there the next one sees that there are zeros to keep.
         """
         if not self.pruned(reference):
             return {}
-        found: Figures = {"sparsity": sparsity(prunable_weights(network)).total}
-        if not isinstance(network, LowBitNetwork):
-            size = write_sparse(network, self.folder.path / SPARSE)
-            found |= {"bytes_sparse": size.total, "files": [SPARSE]}
-        return found
+        return {"sparsity": sparsity(prunable_weights(network)).total, **self.sparse_file(network)}
+
+    def sparse_file(self, network: nn.Module) -> Figures:
+        """Write the network with its zeros coded; one with quantizers has none: its package holds fewer bits."""
+        if isinstance(network, LowBitNetwork):
+            return {}
+        size = write_sparse(network, self.folder.path / SPARSE)
+        return {"bytes_sparse": size.total, "files": [SPARSE]}

@@ -17,7 +17,7 @@ from edgedet_compression.pruning.masks import prunable_weights, sparsity
 from edgedet_compression.pruning.sparse_size import is_sparse, read_sparse
 from edgedet_compression.recipe_stages import GivenStage, NetworkSettings
 from edgedet_compression.runs import NETWORK
-from edgedet_compression.sources import checked, find_weights
+from edgedet_compression.sources import find_weights
 from edgedet_compression.stages.context import Context, Figures
 
 _LOADERS: dict[str, Callable[[Path], nn.Module]] = {
@@ -79,16 +79,22 @@ def weights_file(stage: GivenStage, data: Path | None) -> Path:
 
 
 def _checked_file(stage: GivenStage, data: Path | None) -> Path:
-    if not stage.weights.startswith("/"):
-        folder, _, name = stage.weights.partition("/")
-        return checked(find_weights(data, folder, name), stage.sha256)
-    file = Path(stage.weights)
-    if not file.is_file():
-        raise SourceMissing(f"weights: no file {file}")
+    file = _named_file(stage.weights, data)
     if (found := file_sha256(file)) != stage.sha256:
         raise ChecksumMismatch(
-            f"{file} has sha256 {found}, the recipe says {stage.sha256}: correct that, or name the file it belongs to"
+            f"weights: {file} has sha256 {found}, the recipe says {stage.sha256}: correct that, name the file of "
+            "that sum, or, where `edgedet-compress fetch` brought it, remove it and fetch it again"
         )
+    return file
+
+
+def _named_file(weights: str, data: Path | None) -> Path:
+    if not weights.startswith("/"):
+        folder, _, name = weights.partition("/")
+        return find_weights(data, folder, name)
+    file = Path(weights)
+    if not file.is_file():
+        raise SourceMissing(f"weights: no file {file}")
     return file
 
 

@@ -25,7 +25,7 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
     Raises:
         BuildRefused: the criterion ranks nothing in this network, or the floor leaves more than the budget.
     """
-    network = context.network(stage.start)
+    network = context.float_network(stage)
     normalizes = any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) for module in network.modules())
     if stage.criterion == "network-slimming" and not normalizes:
         raise BuildRefused(

@@ -9,12 +9,11 @@ from edgedet_compression.errors import BuildRefused
 from edgedet_compression.networks.families import parameter_count, save_network
 from edgedet_compression.pruning.criteria import Criterion, equal_deviations, equal_percentage, one_threshold
 from edgedet_compression.pruning.cycles import CyclePlan, prune_in_cycles
-from edgedet_compression.pruning.masks import Masks, holding, prunable_weights, sparsity
-from edgedet_compression.pruning.sparse_size import write_sparse
+from edgedet_compression.pruning.masks import Masks, holding, masks_of_zeros, prunable_weights, sparsity
 from edgedet_compression.recipe_stages import PruneWeightsStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.shown_epochs import epochs_before
-from edgedet_compression.stages.context import SPARSE, Context, Figures
+from edgedet_compression.stages.context import Context, Figures
 from edgedet_compression.training.loop import CHECKPOINT, Methods, read_log, train
 
 _CRITERIA: dict[str, Criterion] = {
@@ -33,6 +32,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     """
     network = context.network(stage.start)
     begun = _begun(stage, context, network)
+    zeros = masks_of_zeros(network) if context.pruned(stage.start) else {}  # in layers that are spared, too
     task = context.data.task(stage, context.teacher(stage.distillation), epochs_before(stage, context.recipe))
 
     def fine_tune(pruned: nn.Module, masks: Masks, number: int) -> None:
@@ -40,7 +40,7 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         # The round before is kept by its weights; a checkpoint has three times the network's size.
         (context.folder.path / f"round-{number - 1}" / CHECKPOINT).unlink(missing_ok=True)
         further = replace(task, first_epoch=task.first_epoch + (number - 1) * stage.schedule.epochs)
-        train(pruned, further, stage.schedule, folder, Methods(hold=holding(masks)), context.progress)
+        train(pruned, further, stage.schedule, folder, Methods(hold=holding({**zeros, **masks})), context.progress)
 
     def validate(pruned: nn.Module) -> float | None:
         return None if stage.all_data else _figure(task.evaluate(pruned.eval()))
@@ -52,7 +52,6 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
     for folder in trained:
         (folder / CHECKPOINT).unlink(missing_ok=True)
     save_network(network, context.folder.path / NETWORK)
-    size = write_sparse(network, context.folder.path / SPARSE)
     return {
         "method": stage.method,
         "parameters": parameter_count(network),
@@ -61,9 +60,8 @@ def prune_weights(stage: PruneWeightsStage, context: Context) -> Figures:
         "rounds": [asdict(done) for done in rounds],
         "sparsity_wished": stage.sparsity,
         "sparsity": sparsity(prunable_weights(network)).total,
-        "bytes_sparse": size.total,
         "logs": logs,
-        "files": [SPARSE],
+        **context.sparse_file(network),
     }
 
 

@@ -14,7 +14,7 @@ from edgedet_compression.training.classification import normalized
 
 def insert_quantizers(stage: QuantizeStage, context: Context) -> Figures:
     """Write the network with quantizers that begin where they lose least of the calibration images."""
-    network, data = context.network(stage.start), context.data
+    network, data = context.float_network(stage), context.data
     photos = np.concatenate(data.calibration(data.input_spec(None)).photos)[..., : data.image_shape[0]]
     images = normalized(torch.from_numpy(photos).permute(0, 3, 1, 2).float() / 255, data.normalization)
     scheme = Scheme(stage.weights, stage.activations, stage.scales)

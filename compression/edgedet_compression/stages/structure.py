@@ -8,7 +8,6 @@ from edgedet_compression.networks.darknet_module import DarknetModule
 from edgedet_compression.networks.families import build, parameter_count, save_network, state_bytes
 from edgedet_compression.networks.specification import Specified
 from edgedet_compression.pruning.layers import remove_branch as without_branch
-from edgedet_compression.quantization.low_bit_network import LowBitNetwork
 from edgedet_compression.recipe_stages import FreshCopyStage, RemoveBranchStage
 from edgedet_compression.runs import NETWORK
 from edgedet_compression.stages.context import Context, Figures
@@ -29,11 +28,7 @@ def fresh_copy(stage: FreshCopyStage, context: Context) -> Figures:
     Raises:
         BuildRefused: it has quantizers, whose scales follow from the weights that they begin with.
     """
-    network = context.network(stage.start)
-    if isinstance(network, LowBitNetwork):
-        raise BuildRefused(
-            f"stage {stage.name}: {stage.start} is quantized: copy the float network, and quantize the copy"
-        )
+    network = context.float_network(stage)
     assert isinstance(network, Specified)
     torch.manual_seed(stage.seed)
     return _write(build(network.specification()), network, context)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from edgedet_compression.networks.families import parameter_count, save_network, state_bytes
-from edgedet_compression.pruning.masks import holding, prunable_weights
+from edgedet_compression.pruning.masks import holding, masks_of_zeros
 from edgedet_compression.pruning.sparsity import gamma_penalty
 from edgedet_compression.quantization.pact import clip_penalty
 from edgedet_compression.recipe_stages import TrainStage
@@ -21,7 +21,7 @@ def train_network(stage: TrainStage, context: Context) -> Figures:
     network = _start(stage, context)
     hold = None
     if stage.start and context.pruned(stage.start):
-        hold = holding({name: weight != 0 for name, weight in prunable_weights(network).items()})
+        hold = holding(masks_of_zeros(network))
     task = context.data.task(stage, context.teacher(stage.distillation), epochs_before(stage, context.recipe))
     methods = Methods(penalty=_penalty(stage), hold=hold)
     log = train(network, task, stage.schedule, context.folder.path, methods, context.progress)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from edgedet_compression.errors import TrainingDiverged, TrainingInterrupted
+from edgedet_compression.errors import SourceUnreadable, TrainingDiverged, TrainingInterrupted
 from edgedet_compression.progress import Progress, silent
 from edgedet_compression.tensor_file import read_tensors, write_tensors
 from edgedet_compression.training.fast_convolutions import FastConvolutions
@@ -192,12 +192,21 @@ def _seed(*parts: int) -> int:
 
 
 def read_log(folder: Path, epochs: int | None = None) -> list[dict[str, Any]]:
-    """The log that a training left in its folder; `epochs`: those alone, as a crash may come before a checkpoint."""
+    """The log that a training left in its folder; `epochs`: those alone, as a crash may come before a checkpoint.
+
+    Raises:
+        SourceUnreadable: it is damaged.
+    """
     file = folder / LOG
     if not file.is_file():
         return []
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [entry for entry in map(json.loads, lines) if epochs is None or entry["epoch"] <= epochs]
+    try:
+        log: list[dict[str, Any]] = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise SourceUnreadable(
+            f"{file} is damaged ({error}): remove it, and run again: the training goes on, without its curve so far"
+        ) from error
+    return [entry for entry in log if epochs is None or entry["epoch"] <= epochs]
 
 
 def _write_log(file: Path, log: list[dict[str, Any]]) -> None:

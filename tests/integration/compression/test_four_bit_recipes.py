@@ -126,3 +126,13 @@ def test_a_package_names_a_float_network_beside_it_where_it_has_4_bits(
     file.write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(BuildRefused, match=f"stage package: baseline names .* {message}"):
         load_recipe(str(file))
+
+
+@pytest.mark.parametrize("kind", ["quantize", "fresh-copy", "prune-channels"])
+def test_a_network_that_has_4_bits_is_no_start_for_what_needs_a_float_one(kind: str, tmp_path: Path) -> None:
+    again = f'[[stages]]\nname = "again"\nkind = "{kind}"\nstart = "channel"\n'
+    again += 'criterion = "l1-norm"\nshare = 0.5\n' if kind == "prune-channels" else ""
+    file = tmp_path / "recipe.toml"
+    file.write_text(recipe_text("lenet-w4a4") + again, encoding="utf-8")
+    with pytest.raises(BuildRefused, match="stage again: channel has 4 bits: start from the float network before it"):
+        load_recipe(str(file))

@@ -164,6 +164,15 @@ def test_a_checkpoint_that_a_power_failure_damaged_is_named(tmp_path: Path):
     assert_equal(weights_after(SCHEDULE, tmp_path), whole)
 
 
+def test_a_log_that_a_power_failure_damaged_is_named(tmp_path: Path):
+    whole = weights_after(SCHEDULE, tmp_path)
+    (tmp_path / LOG).write_bytes(b"\0" * 64)
+    with pytest.raises(SourceUnreadable, match=rf"{LOG} is damaged .*: remove it, and run again"):
+        weights_after(SCHEDULE, tmp_path)
+    (tmp_path / LOG).unlink()
+    assert_equal(weights_after(SCHEDULE, tmp_path), whole)
+
+
 def test_a_finished_training_is_not_done_again(tmp_path: Path):
     whole = weights_after(SCHEDULE, tmp_path)
     task = StoppedTask()

@@ -213,13 +213,23 @@ def test_the_float_form_answers_as_the_network_whose_channels_are_last():
     assert quantize(form, photos(0), Normalization(), shape).model == quantized_detector(0).model
 
 
-def test_weights_that_are_no_numbers_are_named():
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named(value: float):
     model = classifier(0)
     (weight,) = (part for part in model.graph.initializer if part.name == model.graph.node[0].input[1])
     values = onnx.numpy_helper.to_array(weight).copy()
-    values[0, 0, 0, 0] = np.nan
+    values[0, 0, 0, 0] = value
     weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
     with pytest.raises(GraphUnsupported, match=rf"weight '{weight.name}' has values that are no numbers"):
+        quantize(model, photos(0), NORMALIZATION)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "Identity"])
+def test_a_classifier_that_answers_twice_is_refused(operator: str):
+    model = classifier(0)
+    model.graph.node.append(onnx.helper.make_node(operator, ["logits"], ["scores"]))
+    model.graph.output.append(onnx.helper.make_tensor_value_info("scores", onnx.TensorProto.FLOAT, [1, 3]))
+    with pytest.raises(GraphUnsupported, match=r"a classifier needs one output .* has 2: logits, scores"):
         quantize(model, photos(0), NORMALIZATION)
 
 

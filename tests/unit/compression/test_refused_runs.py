@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from edgedet_compression.errors import BuildRefused, SourceMissing
-from edgedet_compression.held_out import refuse_learned_validation
+from edgedet_compression.held_out import refuse_learned_photos
 from edgedet_compression.recipe import Recipe, load_recipe
 from edgedet_compression.runner import Workplace, folders_of, open_data, run_recipe
+from edgedet_compression.stages.context import OpenData
 from pydantic import ValidationError
 
 from tests.unit.compression.toy_photos import write_shapes
@@ -31,6 +32,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
             "batch = 25, lr = 0.01",
             "stage sparse: batch = 25: .* 24 images .*: give a smaller one",
         ),
+        ("batch = 8, lr = 0.01", "batch = 1, lr = 0.01", "stage sparse: batch = 1: BatchNorm .*: give 2 or more"),
         (
             'start = "thin-structure"',
             'network = { family = "lenet" }',
@@ -39,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
         (
             'kind = "train"\nnetwork',
             'kind = "train"\nall_data = true\nnetwork',
-            "stage sparse: it validates on photos that dense has learned: let it learn all of them, too",
+            "stage sparse: it validates on photos that dense has learned, such as .*: let it learn all of them, too",
         ),
     ],
 )
@@ -148,12 +150,40 @@ def test_what_another_recipe_has_learned_is_no_validation(
     )
     second = recipe(text)
 
-    def folder_of(asked: Recipe) -> Path:
-        return open_data(asked, place).folder.resolve()
+    def data_of(asked: Recipe) -> OpenData:
+        return open_data(asked, place)
 
     with pytest.raises(BuildRefused, match=r"first.toml/dense has learned") if learned else nullcontext():
-        refuse_learned_validation(second.stage("sparse"), second, folder_of)
-    refuse_learned_validation(second.stage("thin"), second, folder_of)  # it learns all of them itself
+        refuse_learned_photos(second.stage("sparse"), second, data_of)
+    refuse_learned_photos(second.stage("thin"), second, data_of)  # it learns all of them itself
+
+
+SWAPPED = 'train = "test"\ntest = "train"'
+VALIDATED = 'validation = "test"\ntest = "none"'
+
+
+@pytest.mark.parametrize(
+    ("first", "all_data", "second", "stage", "told"),
+    [
+        (SWAPPED, False, VALIDATED, "sparse", "it validates on photos"),
+        (VALIDATED, True, VALIDATED, "sparse", "it validates on photos"),
+        (VALIDATED, False, VALIDATED, "sparse", None),
+        (SWAPPED, False, "hold_out = 8", "test", "it tests on photos"),
+        (SWAPPED, False, "hold_out = 8", "package", "it tests on photos"),
+        ("hold_out = 0", True, "hold_out = 8", "test", None),
+    ],
+)
+def test_photos_that_were_learned_are_known_whatever_their_split_was_called(
+    place: Workplace, tmp_path: Path, first: str, all_data: bool, second: str, stage: str, told: str | None
+) -> None:
+    learning = RECIPE.split('[[stages]]\nname = "sparse"', maxsplit=1)[0].replace("hold_out = 8", first)
+    if all_data:
+        learning = learning.replace('kind = "train"', 'kind = "train"\nall_data = true')
+    (tmp_path / "first.toml").write_text(learning, encoding="utf-8")
+    text = RECIPE.replace('name = "toy"', 'name = "second"').replace("hold_out = 8", second)
+    asking = recipe(text.replace('start = "dense"', f'start = "{tmp_path}/first.toml/dense"'))
+    with pytest.raises(BuildRefused, match=f"{told} that .*first.toml/dense has learned") if told else nullcontext():
+        refuse_learned_photos(asking.stage(stage), asking, lambda asked: open_data(asked, place))
 
 
 def test_what_a_teacher_has_learned_is_known_before_the_first_stage(place: Workplace, tmp_path: Path) -> None:
@@ -162,7 +192,7 @@ def test_what_a_teacher_has_learned_is_known_before_the_first_stage(place: Workp
     text = RECIPE.replace('[[stages]]\nname = "sparse"\n', seen)
     text = text.replace('start = "thin-structure"\nall_data = true', 'start = "thin-structure"')
     wanted = recipe(text.replace('teacher = "dense"', 'teacher = "seen"'))
-    with pytest.raises(BuildRefused, match=r"stage thin: it validates on photos that seen has learned: .* taught by"):
+    with pytest.raises(BuildRefused, match=r"stage thin: it validates on photos that seen has learned, .* taught by"):
         run_recipe(wanted, elsewhere)
     assert not (tmp_path / "runs").exists()
 

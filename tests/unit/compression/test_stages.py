@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from edgedet_compression.recipe_stages import (
     PruneChannelsStage,
     PruneWeightsStage,
     QuantizeStage,
+    Stage,
     TrainStage,
 )
 from edgedet_compression.runner import Workplace, open_data
@@ -79,6 +81,13 @@ def finished(path: Path, figures: Figures, network: nn.Module | None = None) -> 
     return folder
 
 
+def quantized(context: MakeContext, tmp_path: Path) -> StageFolder:
+    torch.manual_seed(0)
+    bits = context(before=finished(tmp_path / "float", {}, VGG([16, "A"], 16, 2).eval()))
+    bits.folder.finish(insert_quantizers(QuantizeStage(name="bits", kind="quantize", start="before"), bits))
+    return bits.folder
+
+
 def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(context: MakeContext, tmp_path: Path):
     torch.manual_seed(0)
     network = VGG([16, "M", 16, "M", 32, "A"], 16, 2).eval()
@@ -104,13 +113,57 @@ def test_trainings_keep_the_zeros_of_pruned_weights_also_as_low_bit_networks(con
         assert sparsity(prunable_weights(folder.network())).total == pytest.approx(wanted), stage.name
 
 
-def test_a_network_with_quantizers_is_not_copied_afresh(context: MakeContext, tmp_path: Path):
-    network = VGG([16, "A"], 16, 2).eval()
-    bits = context(before=finished(tmp_path / "float", {}, network))
-    bits.folder.finish(insert_quantizers(QuantizeStage(name="bits", kind="quantize", start="before"), bits))
-    stage = FreshCopyStage(name="copy", kind="fresh-copy", start="before")
-    with pytest.raises(BuildRefused, match="stage copy: before is quantized: copy the float network, and quantize the"):
-        fresh_copy(stage, context(before=bits.folder))
+@pytest.mark.parametrize(
+    ("run", "stage"),
+    [
+        (fresh_copy, FreshCopyStage(name="again", kind="fresh-copy", start="before")),
+        (insert_quantizers, QuantizeStage(name="again", kind="quantize", start="before")),
+        (
+            prune_channels,
+            PruneChannelsStage(name="again", kind="prune-channels", start="before", criterion="l1-norm", share=0.5),
+        ),
+    ],
+)
+def test_a_network_with_quantizers_is_neither_copied_afresh_nor_quantized_nor_rebuilt(
+    context: MakeContext, tmp_path: Path, run: Callable[[Any, Context], Figures], stage: Stage
+):
+    bits = quantized(context, tmp_path)
+    with pytest.raises(BuildRefused, match="stage again: before has 4 bits: start from the float network before it"):
+        run(stage, context(before=bits))
+
+
+def test_weights_that_are_pruned_behind_quantizers_have_no_sparse_file(context: MakeContext, tmp_path: Path):
+    stage = PruneWeightsStage(
+        name="sparse", kind="prune-weights", start="before", sparsity=0.9, rounds=1, schedule=SCHEDULE, all_data=True
+    )
+    at_hand = context(before=quantized(context, tmp_path))
+    found = prune_weights(stage, at_hand)
+    assert found["sparsity"] == pytest.approx(0.9, abs=1e-3)
+    assert "bytes_sparse" not in found
+    assert not (at_hand.folder.path / "network.sparse").exists()
+
+
+def test_layers_that_are_spared_keep_the_zeros_of_a_pruning_before(context: MakeContext, tmp_path: Path):
+    torch.manual_seed(0)
+    network = VGG([16, "M", 16, "M", 32, "A"], 16, 2).eval()
+    apply_masks(network, one_threshold(prunable_weights(network), 0.6))
+    before = finished(tmp_path / "before", {"sparsity": 0.6}, network)
+    stage = PruneWeightsStage(
+        name="more",
+        kind="prune-weights",
+        start="before",
+        sparsity=0.9,
+        rounds=1,
+        spared="first and last",
+        schedule=SCHEDULE,
+        all_data=True,
+    )
+    at_hand = context(before=before)
+    at_hand.folder.finish(prune_weights(stage, at_hand))
+    wanted, found = (sparsity(prunable_weights(folder.network())).layers for folder in (before, at_hand.folder))
+    first, *_, last = wanted
+    assert min(wanted[first], wanted[last]) > 0.1
+    assert {name: found[name] for name in (first, last)} == {name: wanted[name] for name in (first, last)}
 
 
 def test_zeros_that_a_stage_left_count_in_the_rounds_of_the_next_and_those_by_chance_do_not(

@@ -121,6 +121,11 @@ def test_missing_annotations_are_told_by_path(tmp_path: Path):
         ({"annotations": [{"image_id": 0, "category_id": 1}]}, r"annotations\[0\].bbox: Field required"),
         ({"annotations": [annotation([1, 2, 3])]}, r"annotations\[0\].bbox: .* at least 4 items"),
         ({"annotations": [annotation([1, 2, 1e200, 4])]}, r"annotations\[0\].bbox\[2\]: .* less than or equal"),
+        (
+            {"annotations": [annotation([1, 2, 3, 4], area=-12)]},
+            r"annotations\[0\].area: .* greater than or equal to 0",
+        ),
+        ({"annotations": [annotation([1, 2, 3, 4], area=1e12)]}, r"annotations\[0\].area: .* less than or equal"),
         ({"annotations": [annotation([1, 2, 3, 4]), annotation([1, 2, "3", 4])]}, r"annotations\[1\].bbox\[2\]"),
         ({"annotations": [annotation([1, 2, 3, 4], area="large")]}, r"annotations\[0\].area: .* valid number"),
         (
