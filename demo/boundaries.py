@@ -38,7 +38,9 @@ class Trial:
             return answer
         if answer.route.boundary != k:
             return f"ran at boundary {answer.route.boundary} ({answer.route.reason})"
-        if reference is None or answer.detections != reference.detections:
+        if reference is None:
+            return "nothing to compare with: the edge alone gave no answer"
+        if answer.detections != reference.detections:
             return "other detections than the edge alone"
         return ""
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 _TAU_S = 1.0
 _SERVICE_WEIGHT = 0.05
+_MOST = 100.0
+"""Times the average that one call counts at most: it may be the machine that stood still in its middle. As much as a
+large model among a hundred small ones takes has to count."""
 
 
 @dataclass(slots=True)
@@ -32,7 +35,8 @@ class Backlog:
         """The call's work is done."""
         self._settle(now_s)
         _, since_s = self._running.pop(call)
-        self.mean_service_ms += _SERVICE_WEIGHT * ((now_s - since_s) * 1000.0 - self.mean_service_ms)
+        work_ms = min((now_s - since_s) * 1000.0, _MOST * self.mean_service_ms)
+        self.mean_service_ms += _SERVICE_WEIGHT * (work_ms - self.mean_service_ms)
 
     def dropped(self, call: int, now_s: float) -> None:
         """The call's work is not done to its end; how long it took tells nothing."""

@@ -82,7 +82,7 @@ class Handovers:
                 timer_s = None if hedged else REARM_MS / 1000.0
                 if hedged:
                     job.copies.under_way += 1
-                    self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE))
+                    self._come_home(job.copy_for_home(address, Reason.CLOUD_LATE, _since_ms(start_s)))
             if call.done():
                 self._conclude(parcel, call, start_s, hedged=hedged, late=late)
             elif _missed(job) and (late or self._scheduler.came_late(parcel, address)):
@@ -125,7 +125,7 @@ class Handovers:
         self, parcel: Parcel, call: "asyncio.Task[InferReply]", start_s: float, *, hedged: bool, late: bool
     ) -> None:
         job, address, scheduler = parcel.job, parcel.cloud, self._scheduler
-        actual_ms = (time.monotonic() - start_s) * 1000.0
+        actual_ms = _since_ms(start_s)
         try:
             reply = call.result()
             answer = _answer(reply, job.model.package.manifest)
@@ -133,18 +133,18 @@ class Handovers:
             scheduler.replied(parcel, address, refusal.load, late=late)
             if isinstance(refusal, PackageDiffers):
                 tell_differing(scheduler, address, job.model, refusal)
-            self._failed(parcel, refusal, hedged=hedged)
+            self._failed(parcel, refusal, actual_ms, hedged=hedged)
         except CloudLate as fault:
             if not late:
                 scheduler.came_late(parcel, address)
-            self._failed(parcel, fault, hedged=hedged)
+            self._failed(parcel, fault, actual_ms, hedged=hedged)
         except CloudFault as fault:
             scheduler.failed(parcel, address)
-            self._failed(parcel, fault, hedged=hedged)
+            self._failed(parcel, fault, actual_ms, hedged=hedged)
         except Exception as error:
             log.exception("handover failed unexpectedly", request_id=job.request_id, cloud=address)
             scheduler.failed(parcel, address)
-            self._failed(parcel, CloudFailed(repr(error)), hedged=hedged)
+            self._failed(parcel, CloudFailed(repr(error)), actual_ms, hedged=hedged)
         else:
             scheduler.replied(parcel, address, reply.load, late=late)
             if reply.service_ms is not None:
@@ -153,7 +153,7 @@ class Handovers:
                 )
             settle(job, _outcome(parcel, answer, reply, actual_ms))
 
-    def _failed(self, parcel: Parcel, fault: CloudFault, *, hedged: bool) -> None:
+    def _failed(self, parcel: Parcel, fault: CloudFault, spent_ms: float, *, hedged: bool) -> None:
         """Run the tail at home (or in another cloud, if a worker finds that better), unless that was begun before."""
         job, address = parcel.job, parcel.cloud
         log.info("handover failed", request_id=job.request_id, cloud=address, reason=str(fault))
@@ -161,7 +161,11 @@ class Handovers:
         if hedged:
             settle(job, fault)
         elif not job.unwanted:
-            self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED))
+            self._come_home(job.copy_for_home(address, Reason.CLOUD_FAILED, spent_ms))
+
+
+def _since_ms(start_s: float) -> float:
+    return (time.monotonic() - start_s) * 1000.0
 
 
 def _missed(job: Job) -> bool:
@@ -200,7 +204,7 @@ def _outcome(parcel: Parcel, answer: Answer, reply: InferReply, actual_ms: float
         job.timing,
         cloud_queue=queue_ms,
         tail=job.timing.tail + service_ms,
-        transfer=max(0.0, actual_ms - queue_ms - service_ms),
+        transfer=job.timing.transfer + max(0.0, actual_ms - queue_ms - service_ms),
     )
     return Outcome(
         answer=answer,

@@ -101,11 +101,11 @@ class Job:
         """Whether the answer is there already, or nobody waits for it."""
         return self.answered.done()
 
-    def copy_for_home(self, cloud: str, reason: Reason) -> "Job":
-        """The same photo at the same boundary, to go on without `cloud`."""
+    def copy_for_home(self, cloud: str, reason: Reason, spent_ms: float) -> "Job":
+        """The same photo at the same boundary, to go on without `cloud`, which took so long for nothing."""
         return replace(
             self,
-            timing=replace(self.timing),
+            timing=replace(self.timing, transfer=self.timing.transfer + spent_ms),
             excluded=self.excluded | {cloud},
             reason=reason.value,
             tail_at_home=True,

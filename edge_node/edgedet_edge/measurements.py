@@ -6,6 +6,7 @@ an answer tells the seconds that its figures cover.
 """
 
 import base64
+import math
 import time
 from collections import Counter as Counts
 from collections.abc import Iterable, Sequence
@@ -200,6 +201,12 @@ def seconds_covered(window_s: int) -> float:
     return now_s - _bucket_start_s(now_s - window_s)
 
 
+def seconds_counted(buckets: Iterable[Bucket], covered_s: float) -> float:
+    """Of the last `covered_s` seconds those since the first of these buckets began; 0 without one."""
+    now_s = time.monotonic()
+    return min(covered_s, now_s - min((bucket.started_s for bucket in buckets), default=now_s))
+
+
 def latency_report(buckets: Iterable[Bucket], covered_s: float) -> dict[str, Any]:
     """The `placements` of `/v1/metrics/latency` over the last `covered_s` seconds."""
     recent = _recent(buckets, covered_s)
@@ -248,11 +255,20 @@ def _recent(buckets: Iterable[Bucket], covered_s: float) -> list[Bucket]:
     return [bucket for bucket in buckets if bucket.started_s > oldest_s]
 
 
+def _quantile(sketch: DDSketch, q: float) -> float | None:
+    """The nearest rank's value: the smallest that a share `q` of all do not exceed, so p99 of two is the larger one.
+    None of no values.
+
+    The sketch has the value of rank ⌊share·(n - 1)⌋, counted from 0; half a rank keeps rounding off the one before.
+    """
+    count = int(sketch.count)
+    rank = max(1, math.ceil(q * count))
+    share = min(1.0, (rank - 0.5) / (count - 1)) if count > 1 else 0.0
+    return sketch.get_quantile_value(share)
+
+
 def _placement_latency(sketch: DDSketch, sums_ms: dict[str, float]) -> dict[str, Any]:
     count = int(sketch.count)
-    quantiles = {
-        name: sketch.get_quantile_value(q) if count else None
-        for name, q in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99))
-    }
+    quantiles = {name: _quantile(sketch, q) for name, q in (("p50_ms", 0.5), ("p95_ms", 0.95), ("p99_ms", 0.99))}
     means = {stage: value / count if count else 0.0 for stage, value in sums_ms.items()}
     return {"count": count, **quantiles, "stages_ms": means}

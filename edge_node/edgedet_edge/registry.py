@@ -83,7 +83,6 @@ class Registry:
         except (RedisError, OSError) as error:
             self._changed("down", error)
             return []
-        self._changed("up")
         records = [
             self._record(key, value, TTL_S - ms / 1000)
             for key, value, ms in zip(keys, values, left_ms, strict=True)

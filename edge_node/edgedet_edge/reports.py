@@ -5,7 +5,14 @@ from typing import Any
 
 from edgedet_edge.accelerator import AcceleratorMeter
 from edgedet_edge.job import ServedModel
-from edgedet_edge.measurements import Bucket, Measurements, latency_report, offload_report, seconds_covered
+from edgedet_edge.measurements import (
+    Bucket,
+    Measurements,
+    latency_report,
+    offload_report,
+    seconds_counted,
+    seconds_covered,
+)
 from edgedet_edge.registry import Registry
 from edgedet_edge.scheduler import Scheduler
 from edgedet_edge.settings import EdgeSettings
@@ -33,24 +40,24 @@ class Reports:
 
     async def latency(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/latency`."""
-        buckets = await self._buckets(cluster)
+        others = await self._others(cluster)
         covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
-            "covered_s": covered_s if cluster else self._measurements.seconds(covered_s),
+            "covered_s": self._seconds(others, covered_s),
             "registry": self.registry.status,
-            "placements": latency_report(buckets, covered_s),
+            "placements": latency_report([*self._measurements.buckets(), *others], covered_s),
         }
 
     async def offload(self, cluster: bool, window_s: int) -> dict[str, Any]:
         """`/v1/metrics/offload`."""
-        buckets = await self._buckets(cluster)
+        others = await self._others(cluster)
         covered_s = seconds_covered(window_s)
         return {
             "window_s": window_s,
-            "covered_s": covered_s if cluster else self._measurements.seconds(covered_s),
+            "covered_s": self._seconds(others, covered_s),
             "registry": self.registry.status,
-            **offload_report(buckets, covered_s),
+            **offload_report([*self._measurements.buckets(), *others], covered_s),
             "clouds": self._scheduler.describe_clouds(),
         }
 
@@ -68,9 +75,14 @@ class Reports:
         edges = [{**self._state(), "age_s": 0.0}, *(other.state for other in others)]
         return {"registry": self.registry.status, "edges": sorted(edges, key=lambda edge: str(edge["id"]))}
 
-    async def _buckets(self, cluster: bool) -> list[Bucket]:
+    async def _others(self, cluster: bool) -> list[Bucket]:
+        """What other nodes measured, where they count."""
         others = await self.registry.others() if cluster else []
-        return [*self._measurements.buckets(), *(bucket for other in others for bucket in other.buckets)]
+        return [bucket for other in others for bucket in other.buckets]
+
+    def _seconds(self, others: Sequence[Bucket], covered_s: float) -> float:
+        """Of the last `covered_s` seconds those in which one of the nodes was there to count."""
+        return max(self._measurements.seconds(covered_s), seconds_counted(others, covered_s))
 
     def _own(self) -> dict[str, Any]:
         """For the registry."""

@@ -90,6 +90,8 @@ async def _read_multipart(request: Request, place: _Place) -> bytes:
         form = await parser.parse()
     except MultiPartException as error:
         raise BadForm(f"multipart body: {error.message}") from error
+    except UnicodeError as error:  # of a charset that Python knows, and that can decode nothing
+        raise BadForm(f"multipart body: its charset: {error}") from error
     try:
         field = form.get(FIELD)
         if not isinstance(field, UploadFile):

@@ -11,6 +11,7 @@ from edgedet_runtime.layered_settings import LayeredSettings
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 from redis.asyncio import ConnectionPool
+from redis.exceptions import RedisError
 
 from edgedet_edge.placement import parse_policy
 
@@ -29,6 +30,8 @@ def _redis_url(value: str) -> str:
             raise ValueError(
                 f"the URL has an option {option} that Redis connections do not know; leave it out"
             ) from error
+        except RedisError as error:
+            raise ValueError(str(error)) from error
     return value
 
 

@@ -97,7 +97,11 @@ def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
     packages: list[Package] = []
     refusals: list[Refusal] = []
     for folder in sorted(models.glob("[!.]*/*/")):
-        is_package = (folder / MANIFEST).exists()
+        try:
+            is_package = (folder / MANIFEST).exists()
+        except OSError as error:  # a folder that this user may not look into
+            refusals.append(Refusal(folder, f"{folder}: {error.strerror}; let this user read it"))
+            continue
         if not is_package and (not folder.name.isdecimal() or (folder / SIDECAR).exists()):
             continue
         try:

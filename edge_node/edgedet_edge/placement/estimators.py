@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 _TAU_S = 1.0
 _LINK_WEIGHT = 0.3
 _SERVICE_WEIGHT = 0.05
+_MOST = 100.0
+"""Times the average that one request counts at most: it may be the machine that stood still in its middle. As much as a
+large model among a hundred small ones takes has to count."""
 _FASTEST_BYTES_MS = 1.25e6
 """10 Gbit/s: on a link that fast the wire time is a small difference of large times and may come out as nothing."""
 _TRUSTED_S = 10.0
@@ -58,7 +61,7 @@ class ServiceTime:
 
     def observe(self, work_ms: float) -> None:
         """A request took `work_ms`."""
-        self.mean_ms += _SERVICE_WEIGHT * (work_ms - self.mean_ms)
+        self.mean_ms += _SERVICE_WEIGHT * (min(work_ms, _MOST * self.mean_ms) - self.mean_ms)
 
 
 @dataclass(slots=True)

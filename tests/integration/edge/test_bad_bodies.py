@@ -88,6 +88,11 @@ def test_a_broken_form_is_refused(client: httpx.Client, body: bytes) -> None:
     is_problem(client.post("/v1/detect", content=body, headers=headers), 400, 415)
 
 
+def test_a_form_in_a_charset_that_decodes_nothing_is_refused(client: httpx.Client) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b; charset=undefined"}
+    is_problem(client.post("/v1/detect", content=_PART + b"x\r\n--b--\r\n", headers=headers), 400)
+
+
 @pytest.mark.parametrize("parameters", ["", "; boundary=", "; charset=x", '; boundary="'])
 def test_a_form_without_a_boundary_is_refused(client: httpx.Client, parameters: str) -> None:
     headers = {"Content-Type": f"multipart/form-data{parameters}"}

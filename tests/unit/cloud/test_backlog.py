@@ -46,6 +46,14 @@ def test_finished_calls_move_the_mean_and_dropped_ones_do_not():
     assert backlog.work_ms(0.3) == 0
 
 
+def test_one_call_in_whose_middle_the_machine_stood_still_does_not_close_the_cloud():
+    backlog = Backlog(workers=1, mean_service_ms=20.0)
+    backlog.added(1, 20.0)
+    backlog.started(1, now_s=0.0)
+    backlog.finished(1, now_s=600.0)
+    assert backlog.mean_service_ms == pytest.approx(20.0 + 0.05 * 99 * 20.0)
+
+
 def test_utilization_follows_the_busy_workers_within_a_second():
     backlog = Backlog(workers=2, mean_service_ms=10)
     backlog.added(1, 10.0)

@@ -1,6 +1,7 @@
 """What the node measured over the last minute."""
 
 import json
+import math
 import time
 from collections.abc import Iterable
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from edgedet_edge.measurements import (
     Timing,
     latency_report,
     offload_report,
+    seconds_counted,
     seconds_covered,
 )
 from hypothesis import given
@@ -55,7 +57,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def quantile(values: list[float], q: float) -> float:
-    return sorted(values)[int(q * (len(values) - 1))]
+    """Of the nearest rank."""
+    return sorted(values)[max(1, math.ceil(q * len(values))) - 1]
 
 
 @given(ANSWERS)
@@ -123,6 +126,16 @@ def test_seconds_before_the_node_began_are_none_of_its_own(clock: list[float]) -
     clock[0] += 7.0
     assert measurements.seconds(60.0) == 7.0
     assert measurements.seconds(5.0) == 5.0
+
+
+def test_seconds_before_the_first_of_the_nodes_began_are_those_of_none(clock: list[float]) -> None:
+    measurements = Measurements()
+    for _ in range(25):
+        there = over_the_wire(measurements.buckets())  # as every heartbeat does
+        clock[0] += 1.0
+    assert seconds_counted(there, 60.0) == pytest.approx(25.0, abs=10)
+    assert seconds_counted(there, 5.0) == 5.0
+    assert seconds_counted([], 60.0) == 0.0
 
 
 @pytest.mark.parametrize(("covered_s", "counted"), [(60, 3), (21, 2), (19, 1), (1, 1)])

@@ -159,12 +159,22 @@ def test_of_two_copies_that_failed_the_client_hears_what_happened_here(
     async def scene() -> None:
         sent = job_of(node, photo)
         sent.copies.under_way += 1
-        home = sent.copy_for_home("10.0.0.5:9000", Reason.CLOUD_LATE)
+        home = sent.copy_for_home("10.0.0.5:9000", Reason.CLOUD_LATE, 250.0)
         ends: list[tuple[Job, Outcome | Exception]] = [(home, fault), (sent, CloudFailed("10.0.0.5:9000: INTERNAL"))]
         for job, end in ends if home_is_first else reversed(ends):
             assert not sent.answered.done()
             settle(job, end)
         assert sent.answered.exception() is fault
+
+    asyncio.run(scene())
+
+
+def test_what_a_cloud_took_for_nothing_is_in_the_stages_of_the_answer(node: EdgeNode, photo: bytes) -> None:
+    async def scene() -> None:
+        sent = job_of(node, photo)
+        home = sent.copy_for_home("10.0.0.5:9000", Reason.CLOUD_FAILED, 250.0)
+        again = home.copy_for_home("10.0.0.6:9000", Reason.CLOUD_FAILED, 50.0)
+        assert (sent.timing.transfer, home.timing.transfer, again.timing.transfer) == (0.0, 250.0, 300.0)
 
     asyncio.run(scene())
 

@@ -49,6 +49,7 @@ def test_one_file_does_not_speak_for_the_next(file: Path) -> None:
         ("drain_s", float("inf")),
         ("redis", "redis://localhost/0?ssl_cert_reqs=none"),
         ("redis", "http://localhost"),
+        ("redis", "redis://localhost/0?protocol=9"),
         ("placement", "best"),
         ("placement", "fixed-boundary"),
         ("deadline_ms", 0),

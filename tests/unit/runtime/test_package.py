@@ -1,5 +1,6 @@
 """Packages on disk: what is broken is refused with its reason, the others still load."""
 
+import errno
 import json
 import os
 import shutil
@@ -69,6 +70,26 @@ def test_a_broken_package_is_refused_with_the_reason_and_others_load(
     assert [refusal.folder for refusal in refusals] == [broken]
     assert reason in refusals[0].reason
     assert str(broken) in refusals[0].reason
+
+
+def test_a_folder_that_may_not_be_looked_into_is_refused_and_others_load(
+    models_copy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As uid 0, which these tests may run as, may look into all of them, the refusal is simulated."""
+    closed = models_copy / "closed" / "1"
+    shutil.copytree(models_copy / "yolov3-tiny-coco" / "1", closed)
+    exists = Path.exists
+
+    def look(path: Path) -> bool:
+        if path.parent == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return exists(path)
+
+    monkeypatch.setattr(Path, "exists", look)
+    packages, (refusal,) = scan_packages(models_copy)
+    assert [package.manifest.name for package in packages] == ["yolov3-tiny-coco"]
+    assert str(closed) in refusal.reason
+    assert "Permission denied" in refusal.reason
 
 
 def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):

@@ -46,6 +46,12 @@ def test_service_time_moves_by_a_twentieth() -> None:
     assert service.mean_ms == pytest.approx(21.0)
 
 
+def test_one_request_in_whose_middle_the_machine_stood_still_does_not_close_the_edge() -> None:
+    service = ServiceTime(20.0)
+    service.observe(600_000.0)
+    assert service.mean_ms == pytest.approx(20.0 + 0.05 * 99 * 20.0)
+
+
 def test_a_round_trip_starts_with_the_first_measurement() -> None:
     round_trip = RoundTrip()
     assert round_trip.rtt_ms is None
