@@ -83,10 +83,14 @@ def refuse_without_boxes(dataset: CocoDataset, category_ids: Sequence[int]) -> N
     """Find out before the answers whether there is anything to find.
 
     Raises:
-        DataMismatch: no object of these categories.
+        DataMismatch: no object of these categories on the photos of the data set, which may be some of those listed.
     """
-    if not any(box["category_id"] in category_ids and is_object(box) for box in dataset.content["annotations"]):
-        raise DataMismatch(f"{dataset.name} has no box of the {len(category_ids)} labels: nothing to measure")
+    photos, boxes = {photo.id for photo in dataset.photos}, dataset.content["annotations"]
+    wanted = (box for box in boxes if box["image_id"] in photos and box["category_id"] in category_ids)
+    if not any(map(is_object, wanted)):
+        raise DataMismatch(
+            f"{dataset.name} has no box of the {len(category_ids)} labels in {len(photos)} photos: nothing to measure"
+        )
 
 
 def score_detections(

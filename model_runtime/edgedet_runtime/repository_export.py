@@ -23,18 +23,17 @@ def export_repository(package: Package, target: Path) -> list[str]:
     if not manifest.boundaries:
         raise PackageRefused(f"{package.folder}: has no boundary, so there is no tail; serve its model.onnx as it is")
     model = load_network(package.path("model.onnx"))
-    names = []
-    for boundary in manifest.boundaries:
+    names = [f"{manifest.name}-tail-{boundary.k}" for boundary in manifest.boundaries]
+    for name in names:  # of any version: all have one configuration
+        if (target / name).exists():
+            raise PackageRefused(f"{target / name}: exists already; choose an empty repository")
+    for name, boundary in zip(names, manifest.boundaries, strict=True):
         _, tail = cut(model, manifest.input, [boundary], manifest.outputs)
-        name = f"{manifest.name}-tail-{boundary.k}"
         folder = target / name / str(manifest.version)
-        if folder.exists():
-            raise PackageRefused(f"{folder}: exists already; choose an empty repository")
         folder.mkdir(parents=True)
         whole, inputs = _answering_all(tail, manifest.outputs)
         onnx.save(whole, folder / "model.onnx")
         (target / name / "config.pbtxt").write_text(_config(name, inputs, manifest.outputs), encoding="utf-8")
-        names.append(name)
     return names
 
 

@@ -133,6 +133,7 @@ def compile_(
         package, made = load_package(folder), load_preset(preset)
         target = sidecar_folder(package, made.name, models)
         refuse_existing(target)
+        refuse_unwritable(target)
         inputs = _inputs(package.manifest.input, photos) if photos else calibration_inputs(package, made, data, None)
         sidecar = compile_package(
             package, made, preset, chip, _cut(cut), _method(method), inputs, exact_wires=exact_wires

@@ -6,13 +6,22 @@ from typing import Annotated
 
 import typer
 from edgedet_evaluation.errors import DataMissing
+from edgedet_evaluation.mean_average_precision import refuse_without_boxes
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.package import Package
 from edgedet_runtime.photo import Photo
 
 from edgedet_nvm.device.preset import Preset
-from edgedet_nvm.evaluation_set import EvaluationSet, folder_photos, known_calibration, known_set, limited, own_set
+from edgedet_nvm.evaluation_set import (
+    BoxSet,
+    EvaluationSet,
+    folder_photos,
+    known_calibration,
+    known_set,
+    limited,
+    own_set,
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="PACKAGE", help="models/NAME/VERSION")]
 PresetName = Annotated[str, typer.Option("--preset", help="A preset's name, or a file NAME.toml.")]
@@ -38,16 +47,20 @@ def chosen_photos(
 
     Raises:
         DataMissing: no option names photos, or they are not there.
-        DataMismatch: they are not for this package.
+        DataMismatch: they are not for this package, or those within the limit have no box.
         ValueError: boxes of no photos.
     """
     if annotations is not None and photos is None:
         raise ValueError("--annotations: are the boxes of --photos; give both")
     if photos is not None:
-        return limited(own_set(package, photos, annotations), limit)
-    if data is None:
+        chosen = limited(own_set(package, photos, annotations), limit)
+    elif data is not None:
+        chosen = limited(known_set(package, data), limit)
+    else:
         raise DataMissing("no photos to measure on: set EDGEDET_DATA, or give --data or --photos")
-    return limited(known_set(package, data), limit)
+    if isinstance(chosen, BoxSet):
+        refuse_without_boxes(chosen.dataset, chosen.category_ids)
+    return chosen
 
 
 def calibration_inputs(package: Package, preset: Preset, data: Path | None, calibrate: Path | None) -> list[Tensor]:

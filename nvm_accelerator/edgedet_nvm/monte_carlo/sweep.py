@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ def run_sweep(sweep: Sweep, file: Path, bar: Bar) -> Outcome:
     """
     conditions = sweep.grid.conditions(sweep.preset)
     wanted = [(condition, seed) for condition in conditions for seed in range(sweep.grid.chips)]
-    series = cache(partial(_series, sweep))
+    series = lru_cache(maxsize=1)(partial(_series, sweep))  # equal converters come together, and one takes much memory
     with ResultsFile.at_work(file, _measured(sweep), lambda: _digital(sweep, bar)) as kept:
         done = {(result.condition, result.chip): result for result in kept.results}
         waiting = [pair for pair in wanted if pair not in done]

@@ -234,6 +234,10 @@ def test_a_sidecar_is_written_beside_its_package_and_a_taken_folder_is_told_befo
     refused = CliRunner().invoke(app, command)
     assert refused.exit_code == 1
     assert "exists already; remove it to compile anew, or take a preset of your own by another name" in refused.output
+    (tmp_path / "file").touch()
+    refused = CliRunner().invoke(app, [*command, "--models", str(tmp_path / "file")])
+    assert refused.exit_code == 1
+    assert "is no folder" in " ".join(refused.output.split())
 
 
 @pytest.mark.parametrize("command", ["check", "compile"])

@@ -11,6 +11,7 @@ from edgedet_evaluation.cifar10 import LabeledImages
 from edgedet_evaluation.coco import CocoDataset, CocoPhoto
 from edgedet_evaluation.errors import DataMismatch
 from edgedet_nvm.evaluation_set import BoxSet, LabeledSet, known_calibration, known_set, limited
+from edgedet_nvm.photo_options import chosen_photos
 from edgedet_runtime.classification import Classes
 from edgedet_runtime.detection import Detections
 from edgedet_runtime.package import load_package
@@ -60,6 +61,23 @@ def test_a_limit_takes_photos_with_boxes_evenly():
     assert isinstance(chosen, BoxSet)
     assert [photo.id for photo in chosen.dataset.photos] == [0, 4]
     assert chosen.value([found_at(5)] * 2) == pytest.approx(1)
+
+
+def test_photos_within_the_limit_that_have_no_box_are_refused_before_they_are_answered(
+    tmp_path: Path, models: Path, sample_photos: list[Path]
+):
+    package, listed = load_package(models / "yolov3-trimmed-bccd" / "1"), range(8)
+    for place in listed:
+        shutil.copy(sample_photos[0], tmp_path / f"{place}.jpg")
+    content = {
+        "images": [{"id": place, "file_name": f"{place}.jpg"} for place in listed],
+        "categories": [{"id": number, "name": name} for number, name in enumerate(package.manifest.labels, start=1)],
+        "annotations": [{"image_id": 5, "category_id": 1, "bbox": [5, 5, 10, 10]}],
+    }
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    assert len(chosen_photos(package, None, tmp_path, tmp_path / "boxes.json", None)) == 8
+    with pytest.raises(DataMismatch, match="boxes has no box of the 3 labels in 2 photos"):
+        chosen_photos(package, None, tmp_path, tmp_path / "boxes.json", 2)
 
 
 def test_images_of_a_known_data_set_are_measured_in_the_order_given():

@@ -40,6 +40,9 @@ def test_an_output_that_the_tail_reads_and_hands_on_is_one_input(package: Packag
     assert np.array_equal(found[0], first)
     assert np.array_equal(found[1], second)
     assert (tmp_path / "repository" / "small-tail-1" / "config.pbtxt").read_text().count("input [") == 1
+    next_one = Package(small.folder, small.manifest.model_copy(update={"version": 2}), "")
+    with pytest.raises(PackageRefused, match="small-tail-1: exists already; choose an empty repository"):
+        export_repository(next_one, tmp_path / "repository")  # it would overwrite the configuration
 
 
 def test_a_package_without_boundaries_has_nothing_to_export(package: Package, tmp_path: Path):
