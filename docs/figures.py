@@ -28,6 +28,7 @@ def _table() -> str:
         *_accuracy("yolov3-tiny-coco", "mAP50"),
         *_accuracy("resnet20-cifar10", "top-1"),
         *_accuracy("yolov3-trimmed-bccd", "mAP50"),
+        *_accuracy("vgg19-std-prune-cifar10", "top-1"),
         *_accuracy("vgg16-thin-cifar10", "top-1"),
         *_accuracy("resnet20-w4a4-cifar10", "top-1", "W4A4"),
         *_accuracy("vgg16-w4a4-cifar10", "top-1", "W4A4"),
