@@ -14,8 +14,8 @@ Placement = Literal["edge", "split", "cloud"]
 Covered = Annotated[
     float,
     Field(
-        description="seconds that the figures are of, up to ten more than the window, for one node no more than it has "
-        "run; a rate divides by these"
+        description="seconds that the figures are of, up to ten more than the window, and no more than the first of "
+        "the nodes has run; a rate divides by these"
     ),
 ]
 
@@ -88,7 +88,7 @@ class TimingMs(_Schema):
     queue: float
     head: float
     encode: float
-    transfer: float
+    transfer: float = Field(description="to the cloud and back; of clouds that brought no answer all they took")
     cloud_queue: float
     tail: float
     postprocess: float
