@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edgedet_compression.data.classification_splits import ClassificationSplits
-from edgedet_compression.data.detection_splits import DetectionSplits
+from edgedet_compression.data.shared_photos import Splits
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe import Recipe, look_up
 from edgedet_compression.recipe_stages import (
@@ -20,7 +19,7 @@ from edgedet_compression.recipe_stages import (
     references,
 )
 
-SplitsOf = Callable[[Recipe], DetectionSplits | ClassificationSplits]
+SplitsOf = Callable[[Recipe], Splits]
 """Those of the data set of a recipe."""
 
 

@@ -9,7 +9,7 @@ import torch
 from edgedet_evaluation.labeled_folders import labeled_photos
 
 from edgedet_compression.data.labeled_images import ImageSet, read_cifar10, read_image_folder, read_mnist
-from edgedet_compression.data.shared_photos import PhotoFiles, refuse_shared_photos
+from edgedet_compression.data.shared_photos import PhotoFiles, refuse_shared_splits
 from edgedet_compression.data.splits import Indices, hold_out_by_label
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress, silent
@@ -101,13 +101,8 @@ class ClassificationSplits:
         Raises:
             BuildRefused: they do.
         """
-        if self.settings.format != "folders":
-            return
-        held = "validation" if self.settings.validation else "hold_out"
-        splits = {"data.train": self.learned_files, f"data.{held}": self.held_files}
-        if test:
-            splits["data.test"] = self.test_files
-        refuse_shared_photos({setting: split.files for setting, split in splits.items()})
+        if self.settings.format == "folders":
+            refuse_shared_splits(self, test=test)
 
     @cached_property
     def learned_files(self) -> PhotoFiles:

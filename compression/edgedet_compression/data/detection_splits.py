@@ -10,7 +10,7 @@ from edgedet_evaluation.voc import read_voc
 from numpy.typing import NDArray
 
 from edgedet_compression.data.boxed_photos import decoded
-from edgedet_compression.data.shared_photos import PhotoFiles, refuse_shared_photos
+from edgedet_compression.data.shared_photos import PhotoFiles, refuse_shared_splits
 from edgedet_compression.data.splits import hold_out
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.progress import Progress, silent
@@ -83,11 +83,7 @@ class DetectionSplits:
             BuildRefused: a photo lies in two of them, a label has no box to learn from, or there is none to test on.
             SourceUnreadable: a photo to test on cannot be decoded.
         """
-        held = "validation" if self.settings.validation else "hold_out"
-        splits = {"data.train": self.learned_files, f"data.{held}": self.held_files}
-        if test:
-            splits["data.test"] = self.test_files
-        refuse_shared_photos({setting: split.files for setting, split in splits.items()})
+        refuse_shared_splits(self, test=test)
         self._check_labels()
         if test:
             self._check_boxes(self.test, "test")

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from edgedet_compression.errors import BuildRefused
+from edgedet_compression.recipe import DataSettings
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,26 @@ class PhotoFiles:
     def real(self) -> frozenset[Path]:
         """The same by whatever name: two recipes may spell one folder differently."""
         return frozenset(file.resolve() for file in self.files)
+
+
+class Splits(Protocol):
+    """The photos of a recipe's data set, by what they are for."""
+
+    @property
+    def settings(self) -> DataSettings:
+        """That say which they are."""
+
+    @property
+    def learned_files(self) -> PhotoFiles:
+        """Of the training split, without what is held out."""
+
+    @property
+    def held_files(self) -> PhotoFiles:
+        """Of what is validated on."""
+
+    @property
+    def test_files(self) -> PhotoFiles:
+        """Of the test split."""
 
 
 def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:
@@ -37,6 +59,19 @@ def refuse_shared_photos(splits: Mapping[str, Iterable[Path]]) -> None:
     for candidates in by_length.values():
         if len({setting for setting, _ in candidates}) > 1:
             _refuse_equal(candidates)
+
+
+def refuse_shared_splits(splits: Splits, *, test: bool) -> None:
+    """The same of a recipe's splits; `test`: of that one, too.
+
+    Raises:
+        BuildRefused: as `refuse_shared_photos` does, naming the settings.
+    """
+    held = "validation" if splits.settings.validation else "hold_out"
+    files = {"data.train": splits.learned_files.files, f"data.{held}": splits.held_files.files}
+    if test:
+        files["data.test"] = splits.test_files.files
+    refuse_shared_photos(files)
 
 
 def _refuse_equal(candidates: Iterable[tuple[str, Path]]) -> None:
