@@ -188,6 +188,10 @@ class AsyncClient(_Rules):
         if isinstance(step, Wait):
             await asyncio.sleep(step.seconds)
             return None
+        # However long the edge's own word is awaited, others need not send to it meanwhile.
+        rest = asyncio.get_running_loop().call_later(
+            step.remaining_s + GRACE_S, self._rest, step.edge, time.monotonic()
+        )
         try:
             async with asyncio.timeout(step.longest_s):
                 return await self._http.post(**_arguments(request, step))
@@ -195,6 +199,11 @@ class AsyncClient(_Rules):
             return httpx.ReadTimeout("")
         except httpx.RequestError as error:
             return error
+        finally:
+            rest.cancel()
+
+    def _rest(self, edge: str, sent_s: float) -> None:
+        self._pool.failed(edge, sent_s, time.monotonic())
 
 
 def _arguments(request: PhotoRequest, step: Send) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import tempfile
 from collections.abc import Callable
@@ -122,9 +123,7 @@ def stream_folder(
 
       EDGEDET_RATE=40 edgedet-iot stream samples/photos --json report.json
     """
-    photos = photos_in(folder)
-    if not photos:
-        raise typer.BadParameter(f"{folder} holds neither JPEG nor PNG files")
+    photos = _photos_of(folder)
     if json_file is not None:
         _check_writable(json_file.parent, "--json")
     display, progress = _progress()
@@ -183,9 +182,19 @@ def _print_answer(photo: Path, answer: Detections | Classes) -> None:
     out.print(answer_table(answer) if found else "nothing found")
 
 
+def _photos_of(folder: Path) -> list[Path]:
+    try:
+        photos = photos_in(folder)
+    except OSError as error:
+        raise typer.BadParameter(f"{folder}: {error.strerror}; let this user read and enter it") from error
+    if not photos:
+        raise typer.BadParameter(f"{folder} holds neither JPEG nor PNG files")
+    return photos
+
+
 def _check_photos(photos: list[Path]) -> None:
     for photo in photos:
-        if photo.is_dir():
+        if os.path.isdir(photo):  # noqa: PTH112  (no error where none may look: reading it tells, photo by photo)
             raise typer.BadParameter(f"{photo} is a folder: give {photo}/*.jpg, or use edgedet-iot stream {photo}")
 
 

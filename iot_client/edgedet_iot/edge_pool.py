@@ -32,6 +32,8 @@ class EdgePool:
             raise ValueError("no edge given")
         self.edges = tuple(dict.fromkeys(_checked(edge) for edge in given))
         self._rests: dict[str, _Rest] = {}
+        self._news_s: dict[str, float] = {}
+        """When each edge last answered, began to rest or was tried again: what was sent before tells nothing new."""
 
     def take_order(self, now_s: float) -> tuple[str, ...]:
         """All edges for one request: the living as given, then the resting, soonest back first."""
@@ -40,21 +42,24 @@ class EdgePool:
             if rest.until_s > now_s:
                 resting[edge] = rest.until_s
             else:
+                if not rest.probed:
+                    self._news_s[edge] = now_s
                 self._rests[edge] = _Rest(now_s + rest.length_s, rest.length_s, probed=True)
         return tuple(sorted(self.edges, key=lambda edge: resting.get(edge, 0.0)))
 
-    def failed(self, edge: str, now_s: float) -> None:
-        """The edge did not answer; what was under way when its rest began says nothing new."""
+    def failed(self, edge: str, sent_s: float, now_s: float) -> None:
+        """The edge did not answer what was sent at `sent_s`."""
         last = self._rests.get(edge)
-        if last is None:
-            self._rests[edge] = _Rest(now_s + FIRST_REST_S, FIRST_REST_S, probed=False)
-        elif last.probed:
-            length_s = min(2 * last.length_s, LONGEST_REST_S)
-            self._rests[edge] = _Rest(now_s + length_s, length_s, probed=False)
+        if sent_s < self._news_s.get(edge, sent_s) or (last is not None and not last.probed):
+            return
+        length_s = FIRST_REST_S if last is None else min(2 * last.length_s, LONGEST_REST_S)
+        self._rests[edge] = _Rest(now_s + length_s, length_s, probed=False)
+        self._news_s[edge] = now_s
 
-    def answered(self, edge: str) -> None:
+    def answered(self, edge: str, now_s: float) -> None:
         """The edge is alive."""
         self._rests.pop(edge, None)
+        self._news_s[edge] = now_s
 
 
 def _checked(edge: str) -> str:

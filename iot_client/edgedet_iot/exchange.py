@@ -95,24 +95,24 @@ def exchange(
     not_before_s: dict[str, float] = {}
     fault: IotFault = DeadlineMissed("the deadline was over before the photo was sent")
     while True:
-        now = clock()
-        if now >= patience.deadline_s:
+        sent = clock()
+        if sent >= patience.deadline_s:
             raise fault
-        edges = pool.take_order(now)
+        edges = pool.take_order(sent)
         fresh = [edge for edge in edges if edge not in not_before_s]
         edge = fresh[0] if fresh else min(edges, key=lambda one: not_before_s[one])
-        outcome = yield Send(edge, min(patience.deadline_s - now, LONGEST_TRY_S), patience.grace_s)
+        outcome = yield Send(edge, min(patience.deadline_s - sent, LONGEST_TRY_S), patience.grace_s)
         assert outcome is not None
         now = clock()
         if isinstance(outcome, httpx.Response) and outcome.status_code == HTTPStatus.OK:
-            pool.answered(edge)
+            pool.answered(edge, now)
             yield Answered(edge, outcome)
             return
         fault = fault_of(outcome, edge, patience.deadline_s - now)
         if is_gone(fault):
-            pool.failed(edge, now)
+            pool.failed(edge, sent, now)
         else:
-            pool.answered(edge)
+            pool.answered(edge, now)
         if not may_pass(fault):
             raise fault
         not_before_s[edge] = now + _pause_s(fault, patience.retries - retries_left, jitter)
@@ -155,7 +155,7 @@ def retry_after_s(headers: httpx.Headers, now: datetime) -> float | None:
         return float(value)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return max(0.0, (date - now).total_seconds()) if date.tzinfo else None
 

@@ -86,7 +86,7 @@ async def stream(
     start = time.monotonic()
     client = AsyncClient(edges, deadline_s=deadline_s, retries=retries, grace_s=GRACE_S)
     async with client, asyncio.TaskGroup() as sends:
-        reports = asyncio.create_task(_report_progress(tally, start, on_progress))
+        reports = sends.create_task(_report_progress(tally, start, on_progress))
         ask = _asking(client, model, classify)
         for at, photo in zip(times, itertools.cycle(photos), strict=False):
             if (seconds is not None and at >= seconds) or await _stopped(stop, start + at):

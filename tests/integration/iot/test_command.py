@@ -181,6 +181,13 @@ def test_a_folder_instead_of_photos_is_refused_with_what_to_do(nobody, sample_ph
     assert nobody not in words  # nothing was sent
 
 
+def test_a_path_that_no_file_can_have_costs_its_own_photo_alone(edge, sample_photos, tmp_path):
+    done = iot("send", tmp_path / f"{'a' * 300}.jpg", sample_photos[0], "--edge", edge.url)
+    assert done.returncode == 1
+    assert "File name too long" in words_of(done.stderr)
+    assert f"{sample_photos[0].name}: " in done.stdout
+
+
 @pytest.mark.parametrize(("folder", "reason"), [("file", "it is a file"), ("file/below", "Not a directory")])
 @pytest.mark.parametrize("option", ["--save", "--json"])
 def test_a_folder_that_takes_no_files_is_told_before_anything_is_sent(

@@ -1,6 +1,8 @@
 """Open-loop streams to a real edge."""
 
 import asyncio
+import socket
+import sys
 import time
 
 import pytest
@@ -93,6 +95,41 @@ def test_a_photo_that_is_gone_does_not_end_the_stream(nobody, sample_photos, tmp
 def test_a_stream_fails_over(edge, nobody, sample_photos):
     report = run([nobody, edge.url], sample_photos, rate=5, seconds=1, arrivals="regular", deadline_s=10)
     assert report.by_edge == {edge.url: 5}
+
+
+def test_an_edge_that_hangs_costs_the_photos_of_one_deadline(edge, sample_photos):
+    """Its own word is awaited for longer than photos are sent here."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        report = run([url, edge.url], sample_photos, rate=5, seconds=3, arrivals="regular", deadline_s=1)
+    assert set(report.by_status) == {"200", "no answer"}
+    assert report.by_status["200"] >= 3
+
+
+def test_a_cancelled_stream_tells_no_more_progress(nobody, sample_photos, monkeypatch):
+    monkeypatch.setattr(sys.modules["edgedet_iot.stream"], "PROGRESS_S", 0.01)
+
+    async def main() -> None:
+        heard = asyncio.Event()
+        sending = asyncio.create_task(stream(nobody, sample_photos, rate=10, on_progress=lambda _: heard.set()))
+        await heard.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+
+
+def test_a_fault_in_what_hears_of_progress_comes_out(nobody, sample_photos, monkeypatch):
+    monkeypatch.setattr(sys.modules["edgedet_iot.stream"], "PROGRESS_S", 0.01)
+
+    def hear(_: StreamReport) -> None:
+        raise KeyError("hear")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(nobody, sample_photos, rate=10, seconds=30, on_progress=hear)
+    assert caught.group_contains(KeyError)
 
 
 def test_nothing_to_send_is_refused(edge):

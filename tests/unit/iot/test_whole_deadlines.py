@@ -3,11 +3,14 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx
 import pytest
 from edgedet_iot import AsyncClient, Client, DeadlineMissed
+from edgedet_iot.timed_transport import TimedTransport
 
 PAUSE_S = 0.02
 SMALL_BUFFER = 4096
@@ -74,3 +77,27 @@ def test_a_photo_or_an_answer_in_slow_parts_misses_the_deadline(serve, photo, cl
     with serving(serve) as url, pytest.raises(DeadlineMissed) as caught:
         client(url, photo)
     assert (caught.value.answered, caught.value.edge) == (False, url)
+
+
+def test_what_uploads_and_heads_took_is_not_waited_for_again():
+    """What the connection is told to wait for: for the answer's head, and for its body."""
+    told = []
+
+    class Slow(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            timeout = request.extensions["timeout"]
+            for _ in request.stream:
+                time.sleep(PAUSE_S)
+            told.append(timeout["read"])
+            time.sleep(PAUSE_S)
+
+            def body() -> Iterator[bytes]:
+                told.append(timeout["read"])
+                yield JPEG
+
+            return httpx.Response(200, content=body())
+
+    with httpx.Client(transport=TimedTransport(Slow()), timeout=10) as client:
+        assert client.post("http://edge", content=JPEG).content == JPEG
+    assert told[0] <= 10 - PAUSE_S
+    assert told[1] <= 10 - 2 * PAUSE_S
