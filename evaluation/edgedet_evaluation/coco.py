@@ -24,6 +24,8 @@ _Area = Annotated[float, Field(ge=0, le=1e10)]
 class _Image(TypedDict):
     id: int
     file_name: str
+    width: NotRequired[float | None]
+    height: NotRequired[float | None]
 
 
 @with_config(_AS_WRITTEN)
@@ -39,6 +41,7 @@ class _Annotation(TypedDict):
     bbox: Annotated[list[_Pixels], Field(min_length=4, max_length=4)]
     """x, y, width, height."""
     iscrowd: NotRequired[int | None]
+    difficult: NotRequired[int | None]
     area: NotRequired[_Area | None]
 
 
@@ -107,7 +110,7 @@ def read_coco(annotations: Path, photos: Path, name: str | None = None) -> CocoD
 
     Annotations are numbered anew; one without `iscrowd` is a single object, one without `area` has its box's. Boxes of
     no width or height, and of photos that are not listed, are left out; one that goes beyond its photo's edges counts
-    as it is written: so does pycocotools. Ids in quotes are taken as numbers.
+    as it is written: so does pycocotools. Numbers of ids, sizes and marks in quotes are taken as such.
 
     Raises:
         DataMissing: the file, or a photo that it lists.

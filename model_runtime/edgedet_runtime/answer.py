@@ -48,4 +48,9 @@ class Finisher:
         if isinstance(choices, int):
             raise TypeError("a detector is asked with thresholds")
         detections = self.decoder(dict(outputs), choices)
-        return replace(detections, boxes=geometry.to_photo(detections.boxes))
+        boxes = geometry.to_photo(detections.boxes)
+        # What lies in the letterbox's bars alone is nothing of the photo's.
+        inside = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+        return replace(
+            detections, boxes=boxes[inside], scores=detections.scores[inside], labels=detections.labels[inside]
+        )

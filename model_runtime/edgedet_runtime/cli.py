@@ -71,7 +71,7 @@ def export(
         err.print(f"{error}", style="red", highlight=False)
         raise typer.Exit(1) from error
     for name in names:
-        out.print(f"{target / name}")
+        out.print(str(target / name), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -92,11 +92,11 @@ def hash_files(contents: Mapping[str, bytes]) -> dict[str, str]:
 def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
     """Load every ``<name>/<version>/`` below `models`; a bad package does not stop the others.
 
-    A sidecar is none, nor is what lies in a hidden folder, as one that is being built.
+    A sidecar is none, nor is what lies in a hidden folder, as one that is being built or kept from before.
     """
     packages: list[Package] = []
     refusals: list[Refusal] = []
-    for folder in sorted(models.glob("[!.]*/*/")):
+    for folder in sorted(models.glob("[!.]*/[!.]*/")):
         try:
             is_package = (folder / MANIFEST).exists()
         except OSError as error:  # a folder that this user may not look into

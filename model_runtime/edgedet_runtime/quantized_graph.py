@@ -95,7 +95,11 @@ def read_quantized_graph(model: onnx.ModelProto) -> QuantizedGraph:
     Raises:
         GraphUnsupported: naming the node and the operator that does not have the form.
     """
-    return _Reader(model).read()
+    try:
+        return _Reader(model).read()
+    except (IndexError, KeyError, TypeError, ValueError) as error:
+        # Graphs of other tools can be at odds with the form in more ways than are told apart.
+        raise GraphUnsupported(f"the graph does not have the form that is read: {error}") from error
 
 
 class _Reader:
@@ -106,6 +110,9 @@ class _Reader:
             raise GraphUnsupported(f"the graph's shapes cannot be told: {error}") from error
         self.graph = graph
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        for node in graph.node:
+            if node.op_type == "Constant" and "value" in (attributes := _attributes(node)):
+                self.constants[node.output[0]] = numpy_helper.to_array(attributes["value"])
         self.producers = {output: node for node in graph.node for output in node.output}
         self.consumers: dict[str, list[onnx.NodeProto]] = {}
         for node in graph.node:
@@ -165,6 +172,11 @@ class _Reader:
         inputs = tuple(self._operand(node, name) for name in names)
         most = inputs[0].most if node.op_type in _KEEPING_CODES else LARGEST_CODE
         output, relu = self._output(node, most)
+        if node.op_type in _KEEPING_CODES and (output.scale, output.zero_point) != (
+            inputs[0].scale,
+            inputs[0].zero_point,
+        ):
+            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): needs one scale and zero point on both sides")
         return Layer(node.name, node.op_type, inputs, output, weights, attributes, relu)
 
     def _operand(self, node: onnx.NodeProto, name: str) -> Codes:
@@ -177,8 +189,8 @@ class _Reader:
         if len(node.input) < 3:
             raise GraphUnsupported(f"node {node.name!r}: activations need a zero point")
         scale, zero_point = self._constant(node.input[1]), self._constant(node.input[2])
-        if scale.ndim or zero_point.dtype != np.uint8:
-            raise GraphUnsupported(f"node {node.name!r}: activations need a scalar scale and a uint8 zero point")
+        if scale.ndim or zero_point.ndim or zero_point.dtype != np.uint8:
+            raise GraphUnsupported(f"node {node.name!r}: activations need a scalar scale and a scalar uint8 zero point")
         return self._known(name, np.float32(scale), int(zero_point))
 
     def _known(self, name: str, scale: np.float32, zero_point: int) -> Codes:
@@ -218,6 +230,8 @@ class _Reader:
 
     def _weights(self, node: onnx.NodeProto, attributes: Mapping[str, Any]) -> Weights:
         codes, scales = self._dequantized_constant(node, node.input[1], np.int8)
+        if node.op_type == "Conv" and codes.ndim != 4:
+            raise GraphUnsupported(f"node {node.name!r} (Conv): weights must be [out, in/group, rows, columns]")
         if node.op_type == "Gemm" and not attributes.get("transB", 0):
             raise GraphUnsupported(f"node {node.name!r} (Gemm): weights must be [out, in] with transB = 1")
         if any(attributes.get(name, plain) != plain for name, plain in _PLAIN_GEMM.items()):
@@ -226,7 +240,7 @@ class _Reader:
         if len(node.input) > 2:
             bias, bias_scales = self._dequantized_constant(node, node.input[2], np.int32)
             source = self._operand(node, node.input[0])
-            if source.scale is None or not np.allclose(bias_scales, source.scale * scales, rtol=1e-5, atol=0):
+            if source.scale is None or not _equal_scales(bias_scales, source.scale * scales):
                 raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its bias needs the scale input · weights")
         return Weights(codes, np.broadcast_to(scales, len(codes)).astype(np.float32), bias)
 
@@ -265,6 +279,11 @@ class _Reader:
         if not fits:
             raise GraphUnsupported(f"node {node.name!r} (Resize): only nearest, asymmetric, floor, by whole factors")
         return tuple(int(scale) for scale in scales)
+
+
+def _equal_scales(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> bool:
+    """Of one length, or one for all."""
+    return found.size in (1, wanted.size) and np.allclose(found, wanted, rtol=1e-5, atol=0)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

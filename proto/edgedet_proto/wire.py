@@ -2,8 +2,8 @@
 
 Model name and version are the package's. Request parameters: `boundary`, `codec` (raw or zstd), `digest`,
 `photo_width`, `photo_height`, the thresholds or `top_k`, and `raw` for the network's outputs instead of the answer.
-At boundary 0 one BYTES tensor holds the photo's own bytes. Reply parameters: `queue_ms`, `service_ms`, `digest` and
-the load as of the reply; errors carry the load in their trailing metadata.
+At boundary 0 one BYTES tensor holds the photo's own bytes. Reply parameters: `queue_ms`, `service_ms`, `digest`,
+`backend` and the load as of the reply; errors carry the load in their trailing metadata.
 """
 
 import math
@@ -147,7 +147,10 @@ def unpack(tensor: WireTensor, codec: Codec) -> NDArray[Any]:
     data = _decompressed(tensor, nbytes) if codec == "zstd" else tensor.data
     if len(data) != nbytes:
         raise WireError(f"inputs: {tensor.name!r} has {len(data)} bytes, its shape {tensor.shape} needs {nbytes}")
-    return np.frombuffer(data, dtype).reshape(tensor.shape)
+    try:
+        return np.frombuffer(data, dtype).reshape(tensor.shape)
+    except ValueError as error:  # more dimensions, or a larger size beside one of 0, than arrays have
+        raise WireError(f"inputs: {tensor.name!r} has a shape that no array has: {error}") from error
 
 
 def build_response(call: InferCall, reply: InferReply) -> ModelInferResponse:

@@ -130,18 +130,22 @@ def _global_average_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
 
 def _leaky_relu(layer: Layer, tensors: list[Tensor]) -> Tensor:
     slope = np.float32(layer.attributes.get("alpha", 0.01))
-    return _by_table(layer, tensors[0], lambda x: np.where(x >= 0, x, x * slope).astype(np.float32))
+    return _by_table(
+        tensors[0], layer.inputs[0], layer.output, lambda x: np.where(x >= 0, x, x * slope).astype(np.float32)
+    )
 
 
 def _sigmoid(layer: Layer, tensors: list[Tensor]) -> Tensor:
-    return _by_table(layer, tensors[0], lambda x: (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32))
+    def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return (1.0 / (1.0 + np.exp(-x.astype(np.float64)))).astype(np.float32)
+
+    return _by_table(tensors[0], layer.inputs[0], layer.output, sigmoid)
 
 
 def _by_table(
-    layer: Layer, tensor: Tensor, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    tensor: Tensor, source: Codes, target: Codes, function: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 ) -> NDArray[np.uint8]:
     """A function of one code is a table of 256 codes."""
-    source, target = layer.inputs[0], layer.output
     values = _scale(source) * (np.arange(256, dtype=np.float32) - np.float32(source.zero_point))
     table = saturated(function(values) / _scale(target), target.zero_point)
     return np.asarray(table[tensor.astype(np.intp)], np.uint8)
@@ -162,16 +166,10 @@ def _concat(layer: Layer, tensors: list[Tensor]) -> Tensor:
     parts = [
         tensor.astype(np.uint8)
         if (source.scale, source.zero_point) == (layer.output.scale, layer.output.zero_point)
-        else _rescaled(tensor, source, layer.output)
+        else _by_table(tensor, source, layer.output, lambda x: x)
         for tensor, source in zip(tensors, layer.inputs, strict=True)
     ]
     return np.concatenate(parts, axis=int(layer.attributes["axis"]))
-
-
-def _rescaled(tensor: Tensor, source: Codes, target: Codes) -> NDArray[np.uint8]:
-    values = _scale(source) * (np.arange(256, dtype=np.float32) - np.float32(source.zero_point))
-    table = saturated(values / _scale(target), target.zero_point)
-    return np.asarray(table[tensor.astype(np.intp)], np.uint8)
 
 
 def _resize(layer: Layer, tensors: list[Tensor]) -> Tensor:

@@ -84,16 +84,18 @@ def test_list_prints_what_a_manifest_says_as_it_stands(package: Package, tmp_pat
 
 
 def test_exported_tails_give_the_chains_outputs(package: Package, tmp_path: Path, sample_photos: list[Path]):
-    done = edgedet_models("export-repository", package.folder, tmp_path / "repository")
+    repository = tmp_path / "[/b]" / "repository"
+    done = edgedet_models("export-repository", package.folder, repository)
     assert done.returncode == 0, done.stderr
+    assert set(done.stdout.split()) == {str(folder) for folder in repository.iterdir()}
     chain = prepare_chain(package, load_backend("onnxruntime"))
     tensor, _ = to_input(decode_photo(sample_photos[0].read_bytes()), package.manifest.input)
     expected = chain.run_input(tensor)
-    folders = sorted((tmp_path / "repository").iterdir())
+    folders = sorted(repository.iterdir())
     assert len(folders) == len(package.manifest.boundaries)
     for boundary in package.manifest.boundaries:
         name = f"{package.manifest.name}-tail-{boundary.k}"
-        folder = tmp_path / "repository" / name
+        folder = repository / name
         session = onnxruntime.InferenceSession(folder / str(package.manifest.version) / "model.onnx")
         live = chain.run({package.manifest.input.name: tensor}, stop=boundary.k)
         wanted = {given.name for given in session.get_inputs()}
@@ -104,6 +106,6 @@ def test_exported_tails_give_the_chains_outputs(package: Package, tmp_path: Path
         assert f'name: "{name}"' in config
         for spec in package.manifest.outputs:
             assert f'name: "{spec.name}"' in config
-    again = edgedet_models("export-repository", package.folder, tmp_path / "repository")
+    again = edgedet_models("export-repository", package.folder, repository)
     assert again.returncode == 1
     assert "exists already" in again.stderr

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from edgedet_evaluation.coco import read_coco
+from edgedet_evaluation.coco import is_object, read_coco
 from edgedet_evaluation.errors import DataMismatch, DataMissing, DataUnreadable
 
 BOX = (0, 3, 1.0, 2.0, 30.0, 40.0)
@@ -62,6 +62,15 @@ def test_ids_in_quotes_are_numbers(make_dataset):
     (box,) = dataset.content["annotations"]
     assert (box["image_id"], box["category_id"]) == (dataset.photos[0].id, dataset.categories[0][0]) == (5, 1)
     assert dataset.content["images"][0]["id"] == 5
+
+
+def test_marks_and_sizes_in_quotes_are_numbers(make_dataset):
+    changes = {"annotations": [annotation([1, 2, 30, 40]) | {"iscrowd": "0", "difficult": "0"}]}
+    dataset = read_coco(*make_dataset(1, [], **changes))
+    assert is_object(dataset.content["annotations"][0])
+    changes["images"] = [{"id": 0, "file_name": "0.jpg", "width": "64", "height": "48"}]
+    with pytest.raises(DataUnreadable, match="its annotation says 64 × 48: give the photos"):
+        read_coco(*make_dataset(1, [], **changes))
 
 
 def test_labels_that_fit_neither_way_are_refused_by_name(make_dataset):

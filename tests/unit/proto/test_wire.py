@@ -76,6 +76,7 @@ def test_a_photo_comes_back_as_it_was_sent(call: InferCall, photo: bytes):
     st.none() | st.floats(0, 1e5),
     texts,
     st.none() | loads,
+    texts,
 )
 def test_a_reply_comes_back_as_it_was_built(
     call: InferCall,
@@ -84,10 +85,12 @@ def test_a_reply_comes_back_as_it_was_built(
     service_ms: float | None,
     digest: str,
     load: CloudLoad | None,
+    backend: str,
 ):
-    reply = InferReply(outputs, queue_ms, service_ms, digest, load)
+    reply = InferReply(outputs, queue_ms, service_ms, digest, load, backend)
     found = parse_response(ModelInferResponse.FromString(build_response(call, reply).SerializeToString()))
     assert (found.queue_ms, found.service_ms, found.digest, found.load) == (queue_ms, service_ms, digest, load)
+    assert found.backend == backend
     assert found.tensors.keys() == outputs.keys()
     assert all(same(found.tensors[name], tensor) for name, tensor in outputs.items())
 
@@ -169,6 +172,8 @@ BAD_TENSORS = {
     "needs 16": WireTensor("x", "FP32", (2, 2), bytes(4)),
     "negative size": WireTensor("x", "UINT8", (-1, -4), bytes(4)),
     "has 0 bytes": WireTensor("x", "UINT8", (2**32, 2**32), b""),
+    "'x' has a shape that no array has": WireTensor("x", "UINT8", (1,) * 65, bytes(1)),
+    "has a shape that no array has: ": WireTensor("x", "UINT8", (0, 2**62, 2**62), b""),
 }
 
 

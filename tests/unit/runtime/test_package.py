@@ -98,7 +98,8 @@ def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
     sidecar = models_copy / "yolov3-tiny-coco-nvm-ideal" / "1"
     sidecar.mkdir(parents=True)
     (sidecar / "nvm.json").write_text("{}")
-    shutil.copytree(models_copy / "yolov3-tiny-coco" / "1", models_copy / ".build-x7" / "measured")
+    for hidden in (Path(".build-x7", "measured"), Path("yolov3-tiny-coco", ".1-old")):
+        shutil.copytree(models_copy / "yolov3-tiny-coco" / "1", models_copy / hidden)
     packages, refusals = scan_packages(models_copy)
     assert (len(packages), refusals) == (1, [])
     assert scan_packages(models_copy / "nowhere") == ([], [])

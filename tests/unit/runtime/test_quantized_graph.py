@@ -78,6 +78,11 @@ def constant_changed(name: str, change: Callable[[np.ndarray], np.ndarray]) -> C
     return damage
 
 
+def give_twice_the_scales(model: onnx.ModelProto) -> None:
+    for name in ("stem_weight_scale", "stem_bias_scale"):
+        constant_changed(name, lambda scales: np.tile(scales, 2))(model)
+
+
 def attribute_added(node: str, **attribute: object) -> Callable[[onnx.ModelProto], None]:
     return lambda model: node_of(model, node).attribute.extend([helper.make_attribute(*attribute.popitem())])
 
@@ -97,6 +102,10 @@ BROKEN: dict[str, Callable[[onnx.ModelProto], None]] = {
     "alpha and beta must be 1": attribute_added("logits", alpha=2.0),
     r"node 'pooled' \(MaxPool\): needs its pads": attribute_added("pooled", ceil_mode=1),
     r"node 'stem' \(Conv\): needs its pads": attribute_added("stem", auto_pad="SAME_UPPER"),
+    "a scalar uint8 zero point": constant_changed("joined_zero_point", lambda zero: np.full(3, zero)),
+    r"node 'stem' \(Conv\): its bias needs": constant_changed("stem_bias_scale", lambda scale: np.resize(scale, 16)),
+    r"node 'pooled' \(MaxPool\): needs one scale": constant_changed("pooled_scale", lambda scale: scale * 2),
+    "does not have the form that is read": give_twice_the_scales,
 }
 
 
@@ -109,6 +118,15 @@ def test_a_form_that_is_not_read_is_named(
     damage(model)
     with pytest.raises(GraphUnsupported, match=reason):
         read_quantized_graph(model)
+
+
+def test_scales_may_stand_in_constant_nodes(residual_network: onnx.ModelProto):
+    model = onnx.ModelProto()
+    model.CopyFrom(residual_network)
+    scale = constant_of(model, "stem_scale")
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["stem_scale"], value=scale))
+    model.graph.initializer.remove(scale)
+    assert read_quantized_graph(model).layers[0].output == read_quantized_graph(residual_network).layers[0].output
 
 
 def float_layer(operator: str, *constants: str) -> onnx.ModelProto:
