@@ -6,11 +6,11 @@ import resource
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 from benchmarks.open_loop import Result
 from benchmarks.optimum import Optimum, best_mix
@@ -25,6 +25,8 @@ LOCAL = "edge"
 """The way without a handover; the others are called by their boundary."""
 _PHOTOS = sorted((ROOT / "samples" / "photos").glob("*.jpg"))
 _CLOUD_KNOWN_S = 15.0
+_HERE = build_opener(ProxyHandler({}))
+"""Asks this machine, whatever proxy the environment names for others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,11 @@ class Bench:
     def edge_with_cloud(self, *options: str) -> Running:
         """An edge that has measured its cloud."""
         edge = self.edge("--cloud", self.cloud.address, *options)
-        give_up_s = time.monotonic() + _CLOUD_KNOWN_S
-        while not all(cloud["bandwidth_mbit_s"] for cloud in get(edge, "/v1/metrics/offload")["clouds"]):
-            if time.monotonic() > give_up_s:
-                edge.stop()
-                raise RuntimeError("the edge did not reach its cloud")
-            time.sleep(0.1)
+        try:
+            _wait_until_cloud_known(edge)
+        except BaseException:
+            edge.stop()
+            raise
         return edge
 
     def load(self, edge: Running, rate: float, seconds: float, **more: Any) -> tuple[Result, Used]:
@@ -99,8 +100,16 @@ class Bench:
 
 def get(edge: Running, path: str) -> Any:
     """A JSON document of the edge."""
-    with urllib.request.urlopen(f"{edge.url}{path}", timeout=10) as response:
+    with _HERE.open(f"{edge.url}{path}", timeout=10) as response:
         return json.load(response)
+
+
+def _wait_until_cloud_known(edge: Running) -> None:
+    give_up_s = time.monotonic() + _CLOUD_KNOWN_S
+    while not all(cloud["bandwidth_mbit_s"] for cloud in get(edge, "/v1/metrics/offload")["clouds"]):
+        if time.monotonic() > give_up_s:
+            raise RuntimeError("the edge did not reach its cloud")
+        time.sleep(0.1)
 
 
 def measure_prices(bench: Bench, seconds: float) -> tuple[dict[str, Price], Price]:

@@ -5,7 +5,7 @@ import os
 import signal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import grpc
 import structlog
@@ -17,10 +17,13 @@ from edgedet_runtime.malloc import keep_freed_memory
 from edgedet_runtime.server_log import configure_log
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from edgedet_cloud.dataplane import CloudCenter
-from edgedet_cloud.served_model import load_models
-from edgedet_cloud.server import serve as serve_center
 from edgedet_cloud.settings import CloudSettings
+
+# ruff: noqa: PLC0415
+# What serves is loaded where it is used: a container asks for `health` every second while it starts.
+
+if TYPE_CHECKING:
+    from edgedet_cloud.dataplane import CloudCenter
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="An EdgeDet cloud center.")
 log = structlog.get_logger()
@@ -47,6 +50,9 @@ def serve(
 
       edgedet-cloud serve --host 0.0.0.0 --models /srv/models
     """
+    from edgedet_cloud.dataplane import CloudCenter
+    from edgedet_cloud.served_model import load_models
+
     flags: dict[str, object] = {
         "port": port,
         "host": host,
@@ -95,7 +101,9 @@ def health(
     raise typer.Exit(0 if status == health_pb2.HealthCheckResponse.SERVING else 1)
 
 
-async def _serve(center: CloudCenter, settings: CloudSettings) -> None:
+async def _serve(center: "CloudCenter", settings: CloudSettings) -> None:
+    from edgedet_cloud.server import serve as serve_center
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 

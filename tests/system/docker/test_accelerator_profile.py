@@ -21,9 +21,11 @@ compose = compose_project(PROJECT)
 
 @pytest.fixture(scope="module")
 def accelerator() -> Iterator[None]:
-    compose("--profile", "nvm", "up", "--build", "--wait", "edge-nvm", timeout_s=600)
-    yield
-    compose("--profile", "nvm", "down", "--volumes")
+    try:
+        compose("--profile", "nvm", "up", "--build", "--wait", "edge-nvm", timeout_s=600)
+        yield
+    finally:
+        compose("--profile", "nvm", "down", "--volumes")
     assert left_over(PROJECT) == []
 
 

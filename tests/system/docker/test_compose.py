@@ -31,9 +31,11 @@ def get(edge: str, path: str) -> Any:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    compose("up", "--build", "--wait", timeout_s=600)
-    yield
-    compose("down", "--volumes")
+    try:
+        compose("up", "--build", "--wait", timeout_s=600)
+        yield
+    finally:
+        compose("down", "--volumes")
 
 
 def placements(edge: str) -> set[str]:
@@ -95,7 +97,7 @@ def test_every_image_holds_only_what_its_component_needs(cluster):
 
 
 def test_simulators_reach_no_cloud_and_no_redis(cluster):
-    code = "import socket; socket.getaddrinfo('edge-1', 8080); socket.getaddrinfo({!r}, 1)"
+    code = "import socket; socket.getaddrinfo('edge-1', 8080); print('edge-1 found'); socket.getaddrinfo({!r}, 1)"
     for name in ("cloud", "redis"):
         done = subprocess.run(
             ["docker", "compose", "--project-name", PROJECT, "exec", "-T", "iot-1", "python", "-c", code.format(name)],
@@ -105,6 +107,7 @@ def test_simulators_reach_no_cloud_and_no_redis(cluster):
             timeout=60,
             check=False,
         )
+        assert "edge-1 found" in done.stdout
         assert "gaierror" in done.stderr, name
 
 
