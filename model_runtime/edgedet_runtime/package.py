@@ -96,11 +96,12 @@ def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
     """
     packages: list[Package] = []
     refusals: list[Refusal] = []
-    for folder in sorted(models.glob("[!.]*/[!.]*/")):
+    names = _folders_in(models, refusals)
+    for folder in [version for name in names for version in _folders_in(name, refusals)]:
         try:
             is_package = (folder / MANIFEST).exists()
-        except OSError as error:  # a folder that this user may not look into
-            refusals.append(Refusal(folder, f"{folder}: {error.strerror}; let this user read it"))
+        except OSError as error:
+            refusals.append(_closed(folder, error))
             continue
         if not is_package and (not folder.name.isdecimal() or (folder / SIDECAR).exists()):
             continue
@@ -114,6 +115,21 @@ def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
             continue
         packages.append(package)
     return packages, refusals
+
+
+def _folders_in(folder: Path, refusals: list[Refusal]) -> list[Path]:
+    """Those that are not hidden, by name; a folder that this user may not look into joins `refusals`."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        refusals.append(_closed(folder, error))
+        return []
+
+
+def _closed(folder: Path, error: OSError) -> Refusal:
+    return Refusal(folder, f"{folder}: {error.strerror}; let this user read it")
 
 
 def find_package(packages: list[Package], task: Task, wanted: str | None) -> Package:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,24 @@ def test_a_folder_that_may_not_be_looked_into_is_refused_and_others_load(
     assert [package.manifest.name for package in packages] == ["yolov3-tiny-coco"]
     assert str(closed) in refusal.reason
     assert "Permission denied" in refusal.reason
+
+
+@pytest.mark.parametrize("closed", [".", "yolov3-tiny-coco"])
+def test_a_folder_of_packages_that_may_not_be_read_is_no_empty_one(
+    models_copy: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+):
+    """Simulated as above."""
+    listed = Path.iterdir
+
+    def look(path: Path) -> Iterator[Path]:
+        if path == models_copy / closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", look)
+    packages, (refusal,) = scan_packages(models_copy)
+    assert packages == []
+    assert refusal.reason == f"{models_copy / closed}: Permission denied; let this user read it"
 
 
 def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
