@@ -9,7 +9,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 _HOW_TO_READ = (
     "Each column: two cores of one AMD EPYC machine, named by the instructions that its int8 kernels use. In square "
-    "brackets intervals of 95 %, in round ones the least and the most of five rounds. What the linear program goes by "
+    "brackets intervals of 95 %, in round ones the least and the most of all rounds. What the linear program goes by "
     "was measured minutes before the load that is compared with its optimum, and that load can come out above it."
 )
 PROCESSORS = {"avx512-vnni": "AVX-512 VNNI", "avx2": "AVX2"}

@@ -131,7 +131,11 @@ class Client(_Rules):
 
 
 class AsyncClient(_Rules):
-    """`Client` for asyncio: the same arguments, methods and errors."""
+    """`Client` for asyncio: the same arguments, methods and errors.
+
+    However long `grace_s` is, an edge that says nothing rests half a second after the deadline, so that requests sent
+    meanwhile go to others.
+    """
 
     def __init__(
         self,
@@ -188,7 +192,6 @@ class AsyncClient(_Rules):
         if isinstance(step, Wait):
             await asyncio.sleep(step.seconds)
             return None
-        # However long the edge's own word is awaited, others need not send to it meanwhile.
         rest = asyncio.get_running_loop().call_later(
             step.remaining_s + GRACE_S, self._rest, step.edge, time.monotonic()
         )

@@ -23,7 +23,8 @@ class _Rest:
 class EdgePool:
     """Edges by URL, and which of them rest after a failure: 1 s, doubled up to 30 s while they keep failing.
 
-    After a rest one request tries the edge; only its success brings the others back.
+    After a rest one request tries the edge; only its success brings the others back. While no word of it comes, another
+    tries after as long again, then after twice as long, and so on.
     """
 
     def __init__(self, edges: str | Sequence[str]) -> None:
@@ -41,9 +42,11 @@ class EdgePool:
         for edge, rest in list(self._rests.items()):
             if rest.until_s > now_s:
                 resting[edge] = rest.until_s
+            elif rest.probed:  # no word of the request that tried it, which may have been given up
+                length_s = _doubled(rest.length_s)
+                self._rests[edge] = _Rest(now_s + length_s, length_s, probed=True)
             else:
-                if not rest.probed:
-                    self._news_s[edge] = now_s
+                self._news_s[edge] = now_s
                 self._rests[edge] = _Rest(now_s + rest.length_s, rest.length_s, probed=True)
         return tuple(sorted(self.edges, key=lambda edge: resting.get(edge, 0.0)))
 
@@ -52,7 +55,7 @@ class EdgePool:
         last = self._rests.get(edge)
         if sent_s < self._news_s.get(edge, sent_s) or (last is not None and not last.probed):
             return
-        length_s = FIRST_REST_S if last is None else min(2 * last.length_s, LONGEST_REST_S)
+        length_s = FIRST_REST_S if last is None else _doubled(last.length_s)
         self._rests[edge] = _Rest(now_s + length_s, length_s, probed=False)
         self._news_s[edge] = now_s
 
@@ -60,6 +63,10 @@ class EdgePool:
         """The edge is alive."""
         self._rests.pop(edge, None)
         self._news_s[edge] = now_s
+
+
+def _doubled(length_s: float) -> float:
+    return min(2 * length_s, LONGEST_REST_S)
 
 
 def _checked(edge: str) -> str:

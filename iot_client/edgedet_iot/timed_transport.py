@@ -2,8 +2,8 @@
 
 httpx's begin anew with every part: an edge behind a slow link, whose answer drips in, would never be late. What is
 left is told anew to the connection before the answer's head and before its body, so that only a photo or a body that
-first drips and then stalls is waited for longer, at most twice as long. Within the head, which comes in one piece from
-all but a server that means harm, they still begin anew.
+first drips and then stalls is waited for longer. Within a part of a photo, and within the head, which comes in one
+piece from all but a server that means harm, they still begin anew.
 """
 
 import time

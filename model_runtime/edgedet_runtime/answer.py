@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Self
 
+import numpy as np
+
 from edgedet_runtime.backend import Tensor
 from edgedet_runtime.classification import Classes, classify
-from edgedet_runtime.detection import Detections, DetectThresholds, YoloDecoder
+from edgedet_runtime.detection import MAX_CANDIDATES, Detections, DetectThresholds, YoloDecoder
 from edgedet_runtime.letterbox import Geometry
 from edgedet_runtime.manifest import Manifest, SoftmaxDecoding
 from edgedet_runtime.package import Package
@@ -47,10 +49,10 @@ class Finisher:
             return classify(outputs[self.decoder.tensor][0], choices)
         if isinstance(choices, int):
             raise TypeError("a detector is asked with thresholds")
-        detections = self.decoder(dict(outputs), choices)
+        detections = self.decoder(dict(outputs), replace(choices, max_detections=MAX_CANDIDATES))
         boxes = geometry.to_photo(detections.boxes)
-        # What lies in the letterbox's bars alone is nothing of the photo's.
-        inside = (boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3])
+        # What lies in the letterbox's bars alone is nothing of the photo's, and takes no place of what is.
+        inside = np.nonzero((boxes[:, 0] < boxes[:, 2]) & (boxes[:, 1] < boxes[:, 3]))[0][: choices.max_detections]
         return replace(
             detections, boxes=boxes[inside], scores=detections.scores[inside], labels=detections.labels[inside]
         )

@@ -11,7 +11,7 @@ from edgedet_runtime.errors import PackageRefused
 from edgedet_runtime.manifest import YoloDecoding, YoloHead
 
 # Boxes that enter suppression; more than this only with thresholds near zero, as in evaluation.
-_MAX_CANDIDATES = 5000
+MAX_CANDIDATES = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ def suppress(
     A box falls if its IoU with a better kept box of its class is above the threshold. Ties in score go to the
     earlier box, so that every machine keeps the same ones.
     """
-    order = np.argsort(-scores, kind="stable")[:_MAX_CANDIDATES]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
     boxes, scores, labels = boxes[order], scores[order], labels[order]
     # Class by class: shifting boxes apart by label, the usual trick, would round their coordinates.
     kept = [

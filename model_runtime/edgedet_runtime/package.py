@@ -119,8 +119,19 @@ def scan_packages(models: Path) -> tuple[list[Package], list[Refusal]]:
 
 def _folders_in(folder: Path, refusals: list[Refusal]) -> list[Path]:
     """Those that are not hidden, by name; a folder that this user may not look into joins `refusals`."""
+    found: list[Path] = []
+    for path in _entries_of(folder, refusals):
+        try:
+            if path.is_dir():
+                found.append(path)
+        except OSError as error:
+            refusals.append(_closed(path, error))
+    return found
+
+
+def _entries_of(folder: Path, refusals: list[Refusal]) -> list[Path]:
     try:
-        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -13,6 +13,7 @@ import zstandard
 from edgedet_runtime.answer import Finisher
 from edgedet_runtime.backend import RunContext, Tensor
 from edgedet_runtime.chain import Chain
+from edgedet_runtime.errors import GraphUnsupported, RuntimeFault
 from edgedet_runtime.letterbox import to_input
 from edgedet_runtime.photo import decode_photo
 
@@ -79,7 +80,11 @@ class Profile:
 
 
 def measure_profile(chain: Chain, finisher: Finisher) -> Profile:
-    """Run a made-up photo a few times and take medians."""
+    """Run a made-up photo a few times and take medians.
+
+    Raises:
+        GraphUnsupported: a segment that was loaded cannot be run.
+    """
     data = _made_up_photo()
     spec = chain.manifest.input
     decode_ms, (tensor, geometry) = _timed(lambda: to_input(decode_photo(data), spec))
@@ -107,7 +112,12 @@ def made_up_tensors(chain: Chain, boundary: int) -> dict[str, Tensor]:
 def _run_segment(
     chain: Chain, index: int, live: dict[str, Tensor], context: RunContext
 ) -> tuple[float, dict[str, Tensor]]:
-    elapsed_ms, (after, _) = _timed(lambda: chain.run_segment(index, live, context))
+    try:
+        elapsed_ms, (after, _) = _timed(lambda: chain.run_segment(index, live, context))
+    except RuntimeFault:
+        raise
+    except Exception as error:  # backends raise what their libraries do
+        raise GraphUnsupported(f"segment {index}: {chain.backend_name} loads it, but cannot run it: {error}") from error
     return elapsed_ms, after
 
 

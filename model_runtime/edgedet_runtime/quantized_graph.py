@@ -93,7 +93,7 @@ def read_quantized_graph(model: onnx.ModelProto) -> QuantizedGraph:
     """Read a QDQ model (batch 1, static shapes).
 
     Raises:
-        GraphUnsupported: naming the node and the operator that does not have the form.
+        GraphUnsupported: naming the node and the operator that does not have the form, where that can be told.
     """
     try:
         return _Reader(model).read()
@@ -172,11 +172,6 @@ class _Reader:
         inputs = tuple(self._operand(node, name) for name in names)
         most = inputs[0].most if node.op_type in _KEEPING_CODES else LARGEST_CODE
         output, relu = self._output(node, most)
-        if node.op_type in _KEEPING_CODES and (output.scale, output.zero_point) != (
-            inputs[0].scale,
-            inputs[0].zero_point,
-        ):
-            raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): needs one scale and zero point on both sides")
         return Layer(node.name, node.op_type, inputs, output, weights, attributes, relu)
 
     def _operand(self, node: onnx.NodeProto, name: str) -> Codes:
@@ -240,7 +235,7 @@ class _Reader:
         if len(node.input) > 2:
             bias, bias_scales = self._dequantized_constant(node, node.input[2], np.int32)
             source = self._operand(node, node.input[0])
-            if source.scale is None or not _equal_scales(bias_scales, source.scale * scales):
+            if source.scale is None or not _equal_scales(bias_scales, source.scale * scales, len(codes)):
                 raise GraphUnsupported(f"node {node.name!r} ({node.op_type}): its bias needs the scale input · weights")
         return Weights(codes, np.broadcast_to(scales, len(codes)).astype(np.float32), bias)
 
@@ -281,9 +276,9 @@ class _Reader:
         return tuple(int(scale) for scale in scales)
 
 
-def _equal_scales(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> bool:
-    """Of one length, or one for all."""
-    return found.size in (1, wanted.size) and np.allclose(found, wanted, rtol=1e-5, atol=0)
+def _equal_scales(found: NDArray[np.float32], wanted: NDArray[np.float32], channels: int) -> bool:
+    """Of each channel, or one for all."""
+    return {found.size, wanted.size} <= {1, channels} and np.allclose(found, wanted, rtol=1e-5, atol=0)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

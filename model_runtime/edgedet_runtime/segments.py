@@ -43,7 +43,8 @@ def load_network(path: Path) -> onnx.ModelProto:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
         raise GraphUnsupported(f"{path}: is no ONNX file") from error
-    if any(uses_external_data(tensor) for tensor in model.graph.initializer):
+    constants = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
+    if any(uses_external_data(tensor) for tensor in [*model.graph.initializer, *constants]):
         raise GraphUnsupported(f"{path}: keeps weights in other files; save it with its weights inside")
     return model
 

@@ -48,6 +48,15 @@ def branched_network() -> onnx.ModelProto:
     return net.logits(mean, inputs=16, classes=10)
 
 
+def recoding_network() -> onnx.ModelProto:
+    """uint8 [1, 16, 16, 4] → conv, then a pool and a flattening whose codes have other scales → 10 float logits."""
+    net = _Writer(np.random.default_rng(7))
+    stem = net.conv("stem", net.image(16), 4, 8, relu=True)
+    pooled = net.plain("MaxPool", "pooled", stem, scale=0.07, zero_point=3, kernel_shape=[4, 4], strides=[4, 4])
+    flat = net.plain("Flatten", "flat", pooled, scale=0.05, zero_point=9, axis=1)
+    return net.logits(flat, inputs=8 * 4 * 4, classes=10)
+
+
 def four_bit_network() -> onnx.ModelProto:
     """uint8 [1, 16, 16, 4] → conv, pool, conv, mean, two linear layers → 10 float logits; INT4 weights, codes 0…15."""
     net = _Writer(np.random.default_rng(7), bits=4)

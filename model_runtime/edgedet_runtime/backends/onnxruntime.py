@@ -13,7 +13,7 @@ from edgedet_runtime.package import Package
 from edgedet_runtime.segments import Segment
 
 # ONNX Runtime's errors have no common base of their own.
-_ERRORS = (
+_LOAD_ERRORS = (
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
@@ -46,7 +46,7 @@ class OnnxRuntimeBackend:
             session = ort.InferenceSession(
                 segment.model.SerializeToString(), session_options(), providers=["CPUExecutionProvider"]
             )
-        except _ERRORS as error:
+        except _LOAD_ERRORS as error:
             raise GraphUnsupported(f"segment {segment.index}: ONNX Runtime cannot load it: {error}") from error
         return OnnxRuntimeRunner(session, segment)
 
@@ -60,16 +60,9 @@ class OnnxRuntimeRunner:
         self._outputs = [spec.name for spec in segment.outputs]
 
     def run(self, tensors: Sequence[Tensor], context: RunContext) -> RunResult:  # noqa: ARG002  (digital: no key)
-        """Run the session; `tensors` in the segment's order.
-
-        Raises:
-            GraphUnsupported: the segment loads, but cannot be run.
-        """
+        """Run the session; `tensors` in the segment's order."""
         feeds = dict(zip(self._inputs, tensors, strict=True))
-        try:
-            return RunResult(tuple(self._session.run(self._outputs, feeds)))
-        except _ERRORS as error:
-            raise GraphUnsupported(f"ONNX Runtime cannot run the segment: {error}") from error
+        return RunResult(tuple(self._session.run(self._outputs, feeds)))
 
 
 def session_options() -> ort.SessionOptions:

@@ -118,7 +118,8 @@ def _requantized(sums: NDArray[np.float64], layer: Layer, weights: Weights, chan
 def _max_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
     # Padding is the lowest code, which never wins over a real one.
     windows = sliding_windows(tensors[0].astype(np.float64), layer)
-    return np.asarray(windows.max(axis=(3, 4))[np.newaxis], np.uint8)
+    best = np.asarray(windows.max(axis=(3, 4))[np.newaxis], np.uint8)
+    return _recoded(best, layer.inputs[0], layer.output)
 
 
 def _global_average_pool(layer: Layer, tensors: list[Tensor]) -> Tensor:
@@ -163,24 +164,28 @@ def _add(layer: Layer, tensors: list[Tensor]) -> Tensor:
 
 
 def _concat(layer: Layer, tensors: list[Tensor]) -> Tensor:
-    parts = [
-        tensor.astype(np.uint8)
-        if (source.scale, source.zero_point) == (layer.output.scale, layer.output.zero_point)
-        else _by_table(tensor, source, layer.output, lambda x: x)
-        for tensor, source in zip(tensors, layer.inputs, strict=True)
-    ]
+    parts = [_recoded(tensor, source, layer.output) for tensor, source in zip(tensors, layer.inputs, strict=True)]
     return np.concatenate(parts, axis=int(layer.attributes["axis"]))
+
+
+def _recoded(tensor: Tensor, source: Codes, target: Codes) -> Tensor:
+    """The same values in the codes of `target`, or as floats where it has none."""
+    if (source.scale, source.zero_point) == (target.scale, target.zero_point):
+        return tensor
+    if target.is_float:
+        return np.asarray(_scale(source) * (tensor.astype(np.float32) - np.float32(source.zero_point)), np.float32)
+    return _by_table(tensor, source, target, lambda x: x)
 
 
 def _resize(layer: Layer, tensors: list[Tensor]) -> Tensor:
     result = tensors[0]
     for axis, factor in enumerate(layer.attributes["scales"]):
         result = np.repeat(result, factor, axis=axis)
-    return result
+    return _recoded(result, layer.inputs[0], layer.output)
 
 
 def _flatten(layer: Layer, tensors: list[Tensor]) -> Tensor:
-    return tensors[0].reshape(layer.output.shape)
+    return _recoded(tensors[0].reshape(layer.output.shape), layer.inputs[0], layer.output)
 
 
 def _as_it_is(layer: Layer, tensors: list[Tensor]) -> Tensor:  # noqa: ARG001  (the runner holds the codes)

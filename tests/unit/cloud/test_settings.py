@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,13 @@ def test_where_every_package_is_broken_the_first_reason_is_told(models: Path, tm
     assert result.exit_code == 2
     assert f"the first because of {tmp_path / name / '1'}: cannot read model.onnx" in result.stderr
     assert "--models names another folder" not in result.stderr
+
+
+def test_a_health_check_loads_nothing_of_the_server():
+    code = "import sys, edgedet_cloud.cli; print('\\n'.join(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "edgedet_cloud.settings" in loaded
+    assert not {"onnx", "onnxruntime", "cv2", "numpy", "edgedet_cloud.dataplane"} & set(loaded)
 
 
 @pytest.mark.parametrize("address", ["foo", "http://127.0.0.1:9000", "127.0.0.1:0", "::1:9000"])

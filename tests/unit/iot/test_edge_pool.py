@@ -64,14 +64,16 @@ def test_what_was_sent_before_a_rest_is_not_held_against_the_request_that_tries_
     assert pool.take_order(2.2) == (A, B)
 
 
-def test_requests_that_try_a_silent_edge_in_turn_double_its_rest_once():
+def test_a_silent_edge_is_tried_ever_less_often():
     pool = EdgePool([A, B])
     pool.failed(A, 0.0, 0.0)
-    assert [pool.take_order(now) for now in (1.0, 2.0, 3.0)] == [(A, B)] * 3
-    for sent, at in ((1.0, 3.5), (2.0, 4.5), (3.0, 5.4)):
-        pool.failed(A, sent, at)
-    assert pool.take_order(5.4) == (B, A)
-    assert pool.take_order(5.5) == (A, B)
+    tried = [now / 10 for now in range(100) if pool.take_order(now / 10) == (A, B)]
+    assert tried == [1.0, 2.0, 4.0, 8.0]
+    pool.failed(A, 1.0, 10.0)
+    for sent in tried[1:]:
+        pool.failed(A, sent, 10.0 + sent)
+    assert pool.take_order(25.9) == (B, A)
+    assert pool.take_order(26.0) == (A, B)
 
 
 def test_when_all_rest_the_one_that_is_back_soonest_is_first():

@@ -110,6 +110,23 @@ def test_a_folder_of_packages_that_may_not_be_read_is_no_empty_one(
     assert refusal.reason == f"{models_copy / closed}: Permission denied; let this user read it"
 
 
+def test_one_entry_that_leads_where_none_may_look_hides_no_others(models_copy: Path, monkeypatch: pytest.MonkeyPatch):
+    """Simulated as above; a hidden one is not even looked at."""
+    for name in (".cache", "old"):
+        (models_copy / name).symlink_to(models_copy / "elsewhere")
+    is_folder = Path.is_dir
+
+    def look(path: Path) -> bool:
+        if path.is_symlink():
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return is_folder(path)
+
+    monkeypatch.setattr(Path, "is_dir", look)
+    packages, (refusal,) = scan_packages(models_copy)
+    assert [package.manifest.name for package in packages] == ["yolov3-tiny-coco"]
+    assert refusal.reason == f"{models_copy / 'old'}: Permission denied; let this user read it"
+
+
 def test_folders_that_are_no_packages_are_passed_over(models_copy: Path):
     (models_copy / "notes" / "drafts").mkdir(parents=True)
     (models_copy / "README.md").write_text("models")

@@ -1,14 +1,17 @@
 """The profile: measured once, then followed."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from edgedet_runtime.answer import Finisher
-from edgedet_runtime.backend import load_backend
+from edgedet_runtime.backend import RunContext, RunResult, Tensor, load_backend
 from edgedet_runtime.chain import Chain, prepare_chain
 from edgedet_runtime.errors import GraphUnsupported
 from edgedet_runtime.package import Package
 from edgedet_runtime.profile import Profile, made_up_tensors, measure_profile
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 
 @pytest.fixture(scope="module")
@@ -23,6 +26,17 @@ def test_every_stage_is_measured(package: Package, chain: Chain):
     assert [b.nbytes for b in profile.boundaries] == [b.nbytes for b in package.manifest.boundaries]
     assert all(0.2 < boundary.zstd_ratio < 0.9 for boundary in profile.boundaries)
     assert profile.total_ms == pytest.approx(profile.head_ms()[-1])
+
+
+def test_a_segment_that_loads_but_does_not_run_is_named(package: Package, chain: Chain):
+    class Failing:
+        def run(self, tensors: Sequence[Tensor], context: RunContext) -> RunResult:
+            raise ort_errors.Fail("no room")
+
+    second = replace(chain.stages[1], runner=Failing())
+    failing = replace(chain, stages=(chain.stages[0], second, *chain.stages[2:]))
+    with pytest.raises(GraphUnsupported, match="segment 2: onnxruntime loads it, but cannot run it: no room"):
+        measure_profile(failing, Finisher.load(package))
 
 
 def test_head_costs_count_decoding_from_the_first_segment_and_postprocessing_at_the_end():

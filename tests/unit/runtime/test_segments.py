@@ -16,6 +16,8 @@ from edgedet_runtime.package import Package
 from edgedet_runtime.quantized_graph import read_quantized_graph
 from edgedet_runtime.segments import cut, find_boundaries, load_network, output_specs
 
+from tests.unit.quantized_networks import recoding_network
+
 SOURCE = InputSpec(name="image", height=16, width=16, channels=4)
 
 
@@ -75,6 +77,12 @@ def test_a_relu_ends_on_whatever_zero_point_its_output_has(residual_network: onn
     assert np.array_equal(found, expected)
 
 
+def test_what_only_moves_values_may_change_their_codes(image: np.ndarray):
+    network = recoding_network()
+    found, expected = (run_chain(network, [], image, backend) for backend in (ReferenceBackend(), OnnxRuntimeBackend()))
+    assert np.array_equal(found, expected)
+
+
 @pytest.mark.parametrize("backend", [OnnxRuntimeBackend(), ReferenceBackend()], ids=lambda backend: backend.name)
 def test_a_chain_of_all_cuts_gives_the_fused_networks_values(
     residual_network: onnx.ModelProto, backend: Backend, image: np.ndarray, fused: np.ndarray
@@ -128,6 +136,12 @@ def test_weights_in_other_files_are_refused(residual_network: onnx.ModelProto, t
     onnx.save(network, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="weights.bin")
     with pytest.raises(GraphUnsupported, match="other files"):
         load_network(tmp_path / "model.onnx")
+    outside = onnx.load(tmp_path / "model.onnx", load_external_data=False).graph.initializer.pop()
+    network = copy.deepcopy(residual_network)
+    network.graph.node.append(onnx.helper.make_node("Constant", [], ["outside"], value=outside))
+    (tmp_path / "constant.onnx").write_bytes(network.SerializeToString())
+    with pytest.raises(GraphUnsupported, match="other files"):
+        load_network(tmp_path / "constant.onnx")
 
 
 def test_a_session_has_one_thread_that_does_not_spin():
