@@ -209,7 +209,7 @@ def _decode_png(data: bytes) -> NDArray[np.uint8]:
     except cv2.error as error:
         raise PhotoUndecodable(f"the PNG cannot be decoded: {error.err}") from error
     if rgb is None:
-        raise PhotoUndecodable("the PNG is truncated or damaged")
+        raise PhotoUndecodable("the PNG is truncated or damaged, or keeps megabytes beside its pixels")
     return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2RGBA), np.uint8)
 
 
