@@ -58,7 +58,7 @@ def test_the_sparse_vgg16_that_is_committed_has_its_zeros_its_size_and_its_accur
     assert sparsity(prunable_weights(network)).total >= 0.96
     first = read_cifar10(data / CIFAR10.name, "test").subset(np.arange(2000), "the first 2,000")
     found = predict(network.to(memory_format=torch.channels_last), first, CIFAR10_NORMALIZATION)
-    assert int((found == first.labels).sum()) == pytest.approx(1848, abs=2)
+    assert int((found == first.labels).sum()) == pytest.approx(1868, abs=2)
 
 
 def test_lenet_has_its_published_accuracy(data: Path):
