@@ -70,7 +70,7 @@ def test_students_of_one_teacher_share_its_answers(shrunken: Workplace) -> None:
     for name in FINAL:
         run_recipe(load_recipe(f"{name}.toml"), shrunken)
     # Five batches an epoch: the rounds and cycles of dynamic-percentage show epochs 2 to 7, and the other three methods
-    # the first of these; thin's cycles show the first three.
+    # the first of these; thin's cycles show the first four.
     assert _asked(shrunken, "vgg16-cifar10/longer-averaged") == 5 * 6
     # What VGG19 is pruned to shows epochs 2 to 4 in its first two cycles, then 4 (L1 norm, which has no penalty) to 8.
     assert _asked(shrunken, "vgg19-std-prune/averaged") == 5 * 3
@@ -119,9 +119,9 @@ def test_final_runs_learn_all_images_and_baselines_train_as_long_as_the_recipes_
     cycles = epochs("vgg16-sparse", *(f"dynamic-{cycle}" for cycle in ("first", "second", "third", "fourth")))
     twins = epochs("vgg16-cifar10", "long-twin", "longer-twin")
     assert twins == rounds.rounds * rounds.schedule.epochs + cycles
-    twins += epochs("vgg16-cifar10", "twin")
-    thin = [f"thin-{cycle}" for cycle in ("first", "second", "third")]
-    assert epochs("vgg16-thin", "sparse-scales", *thin) == twins + 48
+    twins += epochs("vgg16-cifar10", "twin", "longest-twin")
+    thin = [f"thin-{cycle}" for cycle in ("first", "second", "third", "fourth")]
+    assert epochs("vgg16-thin", "sparse-scales", *thin) == twins + 149
     longer = epochs("vgg19-std-prune", "long-twin", "longer-twin")
     for pruned, before in (("std-prune", ["sparse-scales"]), ("network-slimming", ["sparse-scales"]), ("l1-norm", [])):
         cycles = [f"{pruned}-{cycle}" for cycle in ("first", "second", "third", "fourth", "fifth", "sixth")]
