@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of small images: flip, translation, color, cutout.
+"""Augmentation of whole batches of small images: flip, translation, color, cutout, mixup.
 
 One gather out of the uint8 tensor of all images picks the batch, flips and translates it. Its result has the channels
 last in memory, as convolutions like them.
@@ -67,6 +67,19 @@ def cut_out(images: Tensor, how: ImageAugmentation, rng: np.random.Generator) ->
         _covered(torch.arange(side), centers[:, axis, None], how.cutout) for axis, side in enumerate((height, width))
     )
     return images.masked_fill_((rows[:, :, None] & columns[:, None, :])[:, None], 0.0)
+
+
+def mix_up(images: Tensor, likely: Tensor, how: ImageAugmentation, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Images float [n, C, H, W] and their probabilities of labels [n, classes], some mixed with the next of the batch.
+
+    x = λ·x_i + (1 - λ)·x_j, p = λ·p_i + (1 - λ)·p_j, with a λ of 0…1 for each image.
+    """
+    mixed = rng.random(len(images)) < how.mixup
+    own = torch.from_numpy(np.where(mixed, rng.random(len(images)), 1.0).astype(np.float32))
+    return (
+        torch.lerp(images.roll(-1, 0), images, own[:, None, None, None]),
+        torch.lerp(likely.roll(-1, 0), likely, own[:, None]),
+    )
 
 
 def _inside(places: Tensor, side: int) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgedet_compression.data.augmentation_settings import ImageAugmentation
-from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, recolor
+from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, mix_up, recolor
 from edgedet_compression.data.labeled_images import ImageSet
 from edgedet_compression.distillation.teacher_logits import TeacherLogits
 from edgedet_compression.errors import BuildRefused
@@ -23,7 +23,10 @@ _EVALUATED_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class ClassificationBatch:
-    """Normalized images float [n, C, H, W], channels last in memory, and labels int64 [n]."""
+    """Normalized images float [n, C, H, W], channels last in memory, and labels int64 [n].
+
+    Mixed images have the labels' probabilities in their place, float [n, classes].
+    """
 
     images: Tensor
     labels: Tensor
@@ -73,7 +76,11 @@ class ClassificationTask:
         flips = flipped(how, len(self.learned), epoch, [self.seed, _FLIP])[chosen]
         codes = gather(self.learned.images, chosen, flips, how, rng)
         images = normalized(recolor(codes.float() / 255, how, rng), self.normalization)
-        return ClassificationBatch(cut_out(images, how, rng), self.learned.labels[chosen])
+        images, labels = cut_out(images, how, rng), self.learned.labels[chosen]
+        if not how.mixup:
+            return ClassificationBatch(images, labels)
+        likely = functional.one_hot(labels, len(self.learned.classes)).float()
+        return ClassificationBatch(*mix_up(images, likely, how, rng))
 
     def loss(self, network: nn.Module, batch: ClassificationBatch) -> Mapping[str, Tensor]:
         """Cross entropy, with the distance to the teacher's logits where there is one."""

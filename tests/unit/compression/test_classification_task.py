@@ -98,6 +98,17 @@ def test_label_smoothing_mixes_the_label_with_all(task: ClassificationTask):
     torch.testing.assert_close(replace(task, label_smoothing=0.2).loss(Brightest(), batch)["loss"], wanted)
 
 
+def test_labels_of_mixed_images_count_by_their_shares(task: ClassificationTask):
+    batch = replace(task, augmentation=replace(ALL, mixup=0.5)).batch(0, 0)
+    plain = task.batch(0, 0)
+    assert (batch.labels.gather(1, plain.labels[:, None]) > 0).all()
+    alike = (batch.images == plain.images).flatten(1).all(1)
+    assert 0 < int(alike.sum()) < len(alike)
+    assert torch.equal(batch.labels[alike], functional.one_hot(plain.labels[alike], 5).float())
+    wanted = -(batch.labels * Brightest()(batch.images).log_softmax(1)).sum(1).mean()
+    torch.testing.assert_close(task.loss(Brightest(), batch)["loss"], wanted)
+
+
 def test_distillation_is_weighed_against_the_labels(task: ClassificationTask):
     batch = task.batch(0, 0)
     teacher = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 5)).eval()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from edgedet_compression.data.augmentation_settings import ImageAugmentation
-from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, recolor
+from edgedet_compression.data.image_augmentation import cut_out, flipped, gather, mix_up, recolor
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
@@ -28,7 +28,7 @@ def test_unchanged_images_come_as_they_are_in_the_order_chosen():
     assert found.is_contiguous(memory_format=torch.channels_last)
 
 
-@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation"])
+@pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "mixup"])
 def test_changes_below_0_or_above_1_are_refused_by_name(name: str):
     settings = TypeAdapter(ImageAugmentation)
     assert settings.validate_python({name: 1}) == ImageAugmentation(**{name: 1})
@@ -107,3 +107,16 @@ def test_without_colors_and_cutout_images_are_not_touched():
     images = torch.rand(2, 3, 4, 4)
     assert recolor(images, UNCHANGED, rng()) is images
     assert cut_out(images, UNCHANGED, rng()) is images
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 0.5, 1.0]))
+def test_labels_are_mixed_as_their_images_are(seed: int, share: float):
+    places = torch.arange(200)
+    images = torch.eye(200).view(200, 200, 1, 1).contiguous(memory_format=torch.channels_last)
+    found, likely = mix_up(images, torch.eye(200), ImageAugmentation(mixup=share), rng(seed))
+    assert torch.equal(found[:, :, 0, 0], likely)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(likely[places, places] + likely[places, (places + 1) % 200], torch.ones(200))
+    mixed = (likely > 0).sum(1) == 2
+    assert abs(float(mixed.float().mean()) - share) < 0.2
+    assert share == 0 or float(likely[mixed].max(1).values.std()) > 0.1
