@@ -29,8 +29,8 @@ class ImageAugmentation:
     saturation: _Share = 0.0
     """Greatest relative changes, 0…1."""
     mixup: _Share = 0.0
-    """Share of the images that another one shines through (Zhang et al. 2018, "mixup: Beyond Empirical Risk
-    Minimization"): for a student, images whose answers its teacher has not learned by heart."""
+    """Share of the images, 0…1, that another one shines through: for a student, images whose answers its teacher has
+    not learned by heart."""
 
 
 @dataclass(frozen=True)

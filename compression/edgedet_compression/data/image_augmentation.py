@@ -72,7 +72,8 @@ def cut_out(images: Tensor, how: ImageAugmentation, rng: np.random.Generator) ->
 def mix_up(images: Tensor, likely: Tensor, how: ImageAugmentation, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Images float [n, C, H, W] and their probabilities of labels [n, classes], some mixed with the next of the batch.
 
-    x = λ·x_i + (1 - λ)·x_j, p = λ·p_i + (1 - λ)·p_j, with a λ of 0…1 for each image.
+    x = λ·x_i + (1 - λ)·x_j, p = λ·p_i + (1 - λ)·p_j, each image with a λ of its own, uniform in 0…1: Beta(α, α) of α =
+    1 (Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization").
     """
     mixed = rng.random(len(images)) < how.mixup
     own = torch.from_numpy(np.where(mixed, rng.random(len(images)), 1.0).astype(np.float32))
