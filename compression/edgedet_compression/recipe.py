@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from edgedet_compression.errors import BuildRefused
 from edgedet_compression.recipe_branches import Branches, branch_faults, branches_of
@@ -250,9 +250,18 @@ def load_recipe(name: str) -> Recipe:
 def _told(error: ValidationError, content: dict[str, Any]) -> str:
     """One of the faults: a name that is not known before the one that is missing because of it."""
     first = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    unknown = first["type"] == "extra_forbidden"
-    message = "nothing is called that" if unknown else first["msg"].removeprefix("Value error, ")
-    return ": ".join([*_place(first["loc"], content), message])
+    return ": ".join([*_place(first["loc"], content), _message(first)])
+
+
+def _message(fault: ErrorDetails) -> str:
+    """pydantic's own, or where it speaks of tags and extras a plainer one."""
+    if fault["type"] == "extra_forbidden":
+        return "nothing is called that"
+    if fault["type"] == "union_tag_not_found":
+        return "kind is missing: it tells what the stage does"
+    if fault["type"] == "union_tag_invalid":
+        return f"kind: there is no {fault['ctx']['tag']!r}; there are: {fault['ctx']['expected_tags']}"
+    return fault["msg"].removeprefix("Value error, ")
 
 
 def _place(path: Sequence[str | int], content: dict[str, Any]) -> list[str]:

@@ -54,7 +54,8 @@ def _reference_faults(stage: Stage, made: Mapping[str, str]) -> Iterator[str]:
     """Names that are no earlier stage of the kind that is wanted; other recipes' stages are looked up when it runs."""
     for reference, what in wanted_by(stage):
         if "/" not in reference and made.get(reference) != what:
-            yield f"{reference!r} is no earlier stage that {what}"
+            there = ", ".join(name for name, makes in made.items() if makes == what) or "none"
+            yield f"{reference!r} is no earlier stage that {what}; there are: {there}"
 
 
 def _distillation_faults(stage: Stage, *, detects: bool) -> Iterator[str]:

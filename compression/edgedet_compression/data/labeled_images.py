@@ -84,7 +84,10 @@ def read_image_folder(
         BuildRefused: fewer than two classes.
     """
     if not folder.is_dir():
-        raise SourceMissing(f"{folder} is no folder: it must hold one folder of photos for every class")
+        raise SourceMissing(
+            f"{folder} is no folder: it must hold one folder of photos for every class; correct data.folder, "
+            "or data.train, data.validation or data.test below it"
+        )
     visible = (entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     names = tuple(classes or sorted(visible))
     found = read_labeled_folders(folder, names)
@@ -99,7 +102,8 @@ def read_image_folder(
     spec = InputSpec(name="image", height=size, width=size, channels=3, resize="plain", filter="area")
     others = sum(1 for _ in _visible_files(folder)) - len(found.files)
     passed_over = f"; other files passed over: {others}" if others else ""
-    count = f"{len(found.files)} photos of {len(names)} classes{passed_over}"
+    none = f", none of {', '.join(names[place] for place in without)}" if without else ""
+    count = f"{len(found.files)} photos of {len(names)} classes{none}{passed_over}"
     advance = progress(f"reading {found.name}: {count}", len(found.files))
     images = np.empty((len(found.files), size, size, 3), np.uint8)
     for place, file in enumerate(found.files):

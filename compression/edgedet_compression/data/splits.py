@@ -38,7 +38,9 @@ def hold_out_by_label(labels: Indices, held: int, seed: int) -> tuple[Indices, I
 
 def _check(count: int, held: int) -> None:
     if not 0 < held < count:
-        raise BuildRefused(f"hold_out = {held} of {count} images: it must leave some on both sides")
+        raise BuildRefused(
+            f"hold_out = {held} of {count} images: it must leave some on both sides: give 1 … {count - 1}"
+        )
 
 
 def _ranked(count: int, seed: int) -> Indices:

@@ -23,7 +23,8 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
     criteria.
 
     Raises:
-        BuildRefused: the criterion ranks nothing in this network, or the floor leaves more than the budget.
+        BuildRefused: the criterion ranks nothing in this network, the floor leaves more than the budget, or the network
+            is within it already.
     """
     network = context.float_network(stage)
     normalizes = any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) for module in network.modules())
@@ -33,18 +34,24 @@ def prune_channels(stage: PruneChannelsStage, context: Context) -> Figures:
             "take l1-norm"
         )
     shape = context.data.image_shape
+    before = count_cost(network, shape)
     importance = _importance(stage)
     if stage.share is not None:
         found = prune_share(network, importance, shape, stage.share, stage.floor)
     else:
         budget = Budget(stage.parameters, stage.macs)
+        if not budget.exceeded_by(before):
+            raise BuildRefused(
+                f"stage {stage.name}: {stage.start} has {before.parameters:,} parameters and {before.macs:,} MACs, "
+                "within the budget, so that no channel would go: give fewer parameters or macs"
+            )
         found = prune_to_budget(network, importance, shape, budget, stage.floor, stage.charge_parameters)
     save_network(found.network, context.folder.path / NETWORK)
     return {
         "parameters": parameter_count(found.network),
         "parameters_before": parameter_count(network),
         "macs": count_cost(found.network, shape).macs,
-        "macs_before": count_cost(network, shape).macs,
+        "macs_before": before.macs,
         "rank_correlation": _correlations(network, shape, importance),
         "widths": {layer: list(widths) for layer, widths in found.widths.items()},
         **context.zeros(stage.start, found.network),

@@ -46,11 +46,11 @@ def test_files_that_are_no_photos_of_a_class_are_counted_but_hidden_ones(folder:
     (folder / "red" / "below").mkdir()
     for name in ("red/below/3.png", "red/4.webp"):
         (folder / name).write_bytes(b"")
-    read_image_folder(folder, 16, progress=progress)
+    read_image_folder(folder, 16, ("red", "plum", "blue"), progress=progress, all_classes=False)
     (folder / "read.me").unlink()
     assert told == [
         f"reading {folder.name}: 3 photos of 2 classes; other files passed over: 1",
-        f"reading {folder.name}: 3 photos of 2 classes; other files passed over: 3",
+        f"reading {folder.name}: 3 photos of 3 classes, none of plum; other files passed over: 3",
     ]
 
 

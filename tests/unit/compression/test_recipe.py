@@ -32,13 +32,18 @@ def test_stages_read_what_came_before(tmp_path: Path) -> None:
     [
         ("epochs = 1, batch", "epoch = 1, batch", "recipe.toml: stage first: schedule.epoch: nothing is called that"),
         ("epochs = 1, batch", "batch", "stage first: schedule.epochs: Field required"),
-        ('start = "first"', 'start = "third"', "'third' is no earlier stage that makes a network"),
+        ('start = "first"', 'start = "third"', "'third' is no earlier stage that makes a network; there are: first"),
         ('name = "second"', 'name = "first"', "recipe.toml: two stages are called first"),
         ('start = "first"', "", "either network .* or start"),
-        ('kind = "train"\nstart', 'kind = "prune"\nstart', "stage second: Input tag 'prune'"),
+        (
+            'kind = "train"\nstart',
+            'kind = "prune"\nstart',
+            "stage second: kind: there is no 'prune'; there are: 'train'",
+        ),
+        ('kind = "train"\nstart', "start", "stage second: kind is missing"),
         ('name = "second"', "", "stage 2: name: Field required"),
         ('name = "second"', 'name = ""', "stage 2: name: String should match"),
-        ('name = "second"\nkind = "train"', 'name = "first"\nkind = "prune"', "stage 2: Input tag"),
+        ('name = "second"\nkind = "train"', 'name = "first"\nkind = "prune"', "stage 2: kind: there is"),
         (SMALL, "[stages]".join(SMALL.split("[[stages]]")[:2]), r"stages: there may be several: write \[\[stages\]\]"),
         (SMALL, "stages = [1]\n" + SMALL.split("[[stages]]", maxsplit=1)[0], "stage 1: "),
         ('format = "folders"', 'format = "zip"', "data.format"),
@@ -165,7 +170,7 @@ packages = ["package"]
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('packages = ["package"]', 'packages = ["second"]', "'second' is no earlier stage that exports a package"),
+        ('packages = ["package"]', 'packages = ["second"]', "'second' is no earlier stage that exports .*: package$"),
         ('networks = ["second"]', 'networks = ["package"]', "'package' is no earlier stage that makes a network"),
     ],
 )

@@ -273,6 +273,14 @@ def test_network_slimming_is_refused_where_there_is_no_batchnorm(context: MakeCo
         prune_channels(stage, context(dense=finished(tmp_path / "dense", {}, LeNet())))
 
 
+def test_a_network_within_the_budget_is_not_pruned_in_name_alone(context: MakeContext, tmp_path: Path):
+    stage = PruneChannelsStage(
+        name="thin", kind="prune-channels", start="dense", criterion="l1-norm", parameters=1_000_000
+    )
+    with pytest.raises(BuildRefused, match=r"dense has [\d,]+ parameters and [\d,]+ MACs, .*: give fewer parameters"):
+        prune_channels(stage, context(dense=finished(tmp_path / "dense", {}, VGG([16, "A"], 16, 2))))
+
+
 def test_a_package_in_the_place_of_the_one_exported_is_refused(context: MakeContext, models: Path, tmp_path: Path):
     package = load_package(models / "small-lenet-w4a4-mnist" / "1")
     own = finished(tmp_path / "own", {"package": str(package.folder), "digest": package.digest})
